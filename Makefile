@@ -1,0 +1,74 @@
+# Everything here sets itself up: a fresh machine needs Python 3.11, make and gcc.
+SHELL := /bin/bash
+.DEFAULT_GOAL := check
+
+PYTHON ?= python3.11
+UV_VERSION := 0.13.9
+UV := .tools/bin/uv
+export UV_PYTHON := $(PYTHON)
+export UV_PYTHON_DOWNLOADS := never
+RUN := $(UV) run --locked --no-sync
+
+.PHONY: help setup demo demo-once test check fmt lint types layers unit tidy vectors sim e2e bench clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+$(UV):
+	@echo "Setting up the build tool (once)"
+	@$(PYTHON) -m venv .tools || { echo "setup: $(PYTHON) with the venv module is needed (Debian: apt-get install python3.11-venv)"; exit 1; }
+	@.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: $(UV) pyproject.toml uv.lock
+	@$(UV) sync --locked --quiet
+	@touch $@
+
+setup: .venv/.ready  ## Install everything into .venv (idempotent); leaves .venv/bin/accord
+
+browser: setup  ## Find or install a Chromium for the browser tests
+	@scripts/browser.sh
+
+demo: setup  ## The whole story in a browser, on benign photographs
+	@.venv/bin/accord demo
+
+demo-once: setup  ## The whole story without a browser, as one JSON report
+	@.venv/bin/accord demo --once --json
+
+fmt: setup  ## Format the code
+	@$(RUN) ruff format src tests examples
+	@$(RUN) ruff check --fix src tests examples
+
+lint: setup
+	@$(RUN) ruff format --check src tests examples
+	@$(RUN) ruff check src tests examples
+
+types: setup
+	@$(RUN) mypy
+	@$(RUN) pyright
+
+layers: setup
+	@$(RUN) lint-imports --no-cache
+
+unit: setup
+	@$(RUN) pytest tests/unit tests/tidy
+
+check: lint types layers unit  ## The fast part: format, lint, types, layers, unit and tidy tests
+
+test: check browser  ## Everything, from a clean clone
+	@$(RUN) pytest tests/property tests/vectors tests/sim tests/e2e
+
+sim: setup  ## One simulation by seed: make sim SEED=81
+	@$(RUN) pytest tests/sim $(if $(SEED),--seed $(SEED),)
+
+e2e: browser
+	@$(RUN) pytest tests/e2e
+
+vectors: setup  ## Regenerate vectors/ and show what changed
+	@$(RUN) python -m tests.vectors.generate
+	@git diff --stat -- vectors
+
+bench: setup
+	@.venv/bin/accord bench loop
+
+clean:
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Accord: one list of fingerprints, owned equally by the agencies that fill it."""

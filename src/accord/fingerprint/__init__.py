@@ -1,0 +1,39 @@
+"""Media bytes to fingerprints and digests: pure functions, no file system, no clock.
+
+Refuses to guess: whatever cannot be computed is an `Unhashable` with a code, never an exception
+and never an empty fingerprint. It decodes in the calling process: on bytes from outside use
+`accord.media.DecoderPool`, which runs this in locked-down workers.
+
+Entry points: `fingerprint_bytes`, `examine`, `digests_of`. Rules: docs/spec/fingerprint.md.
+"""
+
+from accord.fingerprint.decode import FORMATS, digests_of, examine, fingerprint_bytes
+from accord.fingerprint.types import (
+    REASONS,
+    Digests,
+    Examined,
+    Fingerprint,
+    Fingerprinted,
+    FramePdq,
+    MediaFacts,
+    Unhashable,
+    UnhashableCode,
+    distance_bits,
+)
+
+__all__ = [
+    "FORMATS",
+    "REASONS",
+    "Digests",
+    "Examined",
+    "Fingerprint",
+    "Fingerprinted",
+    "FramePdq",
+    "MediaFacts",
+    "Unhashable",
+    "UnhashableCode",
+    "digests_of",
+    "distance_bits",
+    "examine",
+    "fingerprint_bytes",
+]

@@ -1,0 +1,65 @@
+"""Every limit, with its unit and its reason. Nothing in Accord is unbounded."""
+
+from typing import Final
+
+# Encoding
+CBOR_DEPTH_MAX: Final = 16  # Nesting of any document here is below 10.
+TEXT_CHARS_MAX: Final = 4096  # One text field, unless its record says otherwise.
+
+# Statements
+BATCH_LISTINGS_MAX: Final = (
+    10_000  # One person can still answer for it; one block still carries it.
+)
+BLOB_BYTES_MAX: Final = 900_000  # Below the engine's 1 MiB transaction, with room for the envelope.
+ENVELOPE_BYTES_MAX: Final = 61_440  # A C2SP entry bundle gives an entry 65,535 bytes.
+TRANSACTION_BYTES_MAX: Final = ENVELOPE_BYTES_MAX + BLOB_BYTES_MAX + 64
+REFS_MAX: Final = 1_000  # Ref ranges in one endorse, dispute or withdraw.
+WRAPS_MAX: Final = 400  # Epoch-key wraps in one statement: 470 KB with X-Wing.
+KEYS_MAX: Final = 32  # Role keys of one member.
+GROUPS_MAX: Final = 16  # Release groups of one batch, one platform, one consortium.
+AGENCIES_MAX: Final = 64  # Publishers and endorsers are bit masks in one 64-bit word.
+JURISDICTIONS_MAX: Final = 64  # Jurisdictions of one member.
+STATEMENT_LIFE_MS_MAX: Final = 3_600_000  # `not_after` lies at most an hour ahead of block time.
+
+# Ledger
+BLOCK_TRANSACTIONS_MAX: Final = 512
+BLOCK_BYTES_MAX: Final = 4_000_000  # The engine's block size.
+MEMBER_BLOCK_BYTES_MAX: Final = (
+    2_000_000  # One member's share of a block, so none crowds out the rest.
+)
+EPOCH_PENDING_MS_MAX: Final = 60_000  # A pending epoch nobody acknowledges may then be replaced.
+ROTATION_GRACE_MS: Final = 600_000  # After a removal, publishing under the old epoch stops by then.
+
+# Log
+COSIGNATURES_MAX: Final = 128  # Signature lines of one checkpoint.
+CHECKPOINT_BYTES_MAX: Final = 65_536
+LOG_SIZE_MAX: Final = 2**63 - 1  # Leaves; sizes and times fit a signed 64-bit integer everywhere.
+LOG_ENTRY_BYTES_MAX: Final = 65_535  # A C2SP entry bundle gives a length two bytes.
+KEY_NAME_CHARS_MAX: Final = 255  # A note's key name; C2SP's newer cosignatures allow no more bytes.
+POLICY_BYTES_MAX: Final = 65_536  # A policy of 64 agencies and 64 witnesses has 20 KB.
+POLICY_LINES_MAX: Final = 512  # Logs, witnesses and groups of one policy, comments included.
+COSIGN_AGAIN_MS: Final = (
+    300_000  # A freeze is visible: heads are signed again though nothing changed.
+)
+FRESH_MS_MAX: Final = 3_600_000  # A quorum older than this raises an alarm.
+STALE_MS_MAX: Final = 86_400_000  # And at a day the list is stale: matching goes on and says so.
+
+# Media
+IMAGE_BYTES_MAX: Final = 50_000_000
+IMAGE_PIXELS_MAX: Final = 50_000_000
+IMAGE_SIDE_MAX: Final = 30_000
+IMAGE_FRAMES_MAX: Final = 64  # Frames sampled from an animation.
+ANIMATION_PIXELS_MAX: Final = 500_000_000  # All frames of an animation: about 5 s to decode.
+DECODE_WAIT_MS: Final = 3_000  # Wall time of one file in a decoder worker.
+DECODER_MEMORY_BYTES: Final = 1_500_000_000  # Address space of a decoder worker.
+DECODER_FILES_MAX: Final = 500  # Files before a decoder worker is recycled.
+PDQ_QUALITY_MIN: Final = 50  # Below it a fingerprint says too little to be listed or matched.
+
+# Matching
+PDQ_THRESHOLD_MAX: Final = 31  # Bits; the interoperable threshold and the default ceiling of rules.
+CANDIDATES_MAX: Final = 10_000  # Candidates of one lookup that a decision names.
+
+# HTTP
+REQUEST_LIFE_S_MAX: Final = 300  # A request signature's `expires` minus `created`.
+REQUEST_CLOCK_SKEW_S: Final = 30
+LONG_POLL_MS_MAX: Final = 25_000
