@@ -173,8 +173,8 @@ def _typed(kind: type[T], check: Callable[[T, str], None] | None) -> Parse:
         if type(value) is not kind:  # Exact: True is an int in Python and must not be one here.
             raise Malformed("record.type", field=where)
         if check is not None:
-            check(value, where)
-        return value
+            check(cast(T, value), where)
+        return cast(T, value)
 
     return parse
 
