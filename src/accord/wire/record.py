@@ -173,8 +173,8 @@ def _typed(kind: type[T], check: Callable[[T, str], None] | None) -> Parse:
         if type(value) is not kind:  # Exact: True is an int in Python and must not be one here.
             raise Malformed("record.type", field=where)
         if check is not None:
-            check(cast(T, value), where)
-        return cast(T, value)
+            check(value, where)
+        return value
 
     return parse
 
@@ -190,7 +190,8 @@ def _optional(hint: Any, limit: Limit | None) -> tuple[Parse, Dump]:
     parse_inner, dump_inner = _codec_of(Annotated[inner[0], limit] if limit else inner[0])
 
     def parse(value: cbor.Value, where: str) -> object:
-        return None if value is None else parse_inner(value, where)
+        parsed: object = None if value is None else parse_inner(value, where)
+        return parsed
 
     def dump(value: Any) -> cbor.Value:
         return None if value is None else dump_inner(value)
