@@ -318,6 +318,10 @@ class Draft:
     def put(self, table: Table[R], key: bytes, row: R | None) -> None:
         self._writes[table.name, key] = Write(table.name, key, row)
 
+    def absorb(self, write: Write) -> None:
+        """Take over a write that another draft made."""
+        self._writes[write.table, write.key] = write
+
     def writes(self) -> tuple[Write, ...]:
         """In the order of table and key, so that stores and digests never see another."""
         return tuple(self._writes[place] for place in sorted(self._writes))

@@ -53,6 +53,9 @@ ANIMATION_PIXELS_MAX: Final = 500_000_000  # All frames of an animation: about 5
 DECODE_WAIT_MS: Final = 3_000  # Wall time of one file in a decoder worker.
 DECODER_MEMORY_BYTES: Final = 1_500_000_000  # Address space of a decoder worker.
 DECODER_FILES_MAX: Final = 500  # Files before a decoder worker is recycled.
+DECODER_START_MS: Final = 20_000  # A worker loads its codecs in about 0.5 s on an idle core.
+DECODER_QUEUE_MAX: Final = 64  # Files that wait for a decoder worker; more are told to back off.
+DECODER_QUEUE_WAIT_MS: Final = 30_000  # The longest one waits for a worker.
 PDQ_QUALITY_MIN: Final = 50  # Below it a fingerprint says too little to be listed or matched.
 
 # Matching

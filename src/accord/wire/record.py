@@ -199,7 +199,7 @@ def _optional(hint: Any, limit: Limit | None) -> tuple[Parse, Dump]:
     return parse, dump
 
 
-def _union(kinds: Mapping[str, type]) -> tuple[Parse, Dump]:
+def _union(kinds: Mapping[str, type[object]]) -> tuple[Parse, Dump]:
     def parse(value: cbor.Value, where: str) -> object:
         return load_tagged(kinds, value, where)
 

@@ -1,0 +1,189 @@
+"""A member's home directory: who it is, its keys, its authentic copy of the genesis.
+
+    home.toml              who, which chain, which nodes
+    genesis.json           the genesis, whose digest home.toml pins
+    keys/ROLE.OPERATOR.key one private key a file, mode 0600
+
+A crash while a home is made leaves a directory without home.toml, which is not a home.
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from accord.client.files import write_durably
+from accord.ledger.genesis import Founding, parse_genesis
+from accord.statements.bodies import Role, RoleKey, possession_bytes
+from accord.statements.confidential import DECRYPT_PRIVATE_BYTES, decrypt_public_of
+from accord.wire.errors import Malformed, Unproven
+from accord.wire.ids import NAME_RE, ChainId, KeyId, MemberId, OperatorId
+from accord.wire.keys import key_id_of
+
+HOME_FILE = "home.toml"
+GENESIS_FILE = "genesis.json"
+KEY_NAME_RE = re.compile(r"([a-z]+)\.([a-z][a-z0-9-]{1,31})\.key")
+ED25519_SEED_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """One private key: an Ed25519 seed, or the 96-byte X-Wing seed of a decryptor."""
+
+    role: Role
+    operator: OperatorId
+    seed: bytes
+
+    def __repr__(self) -> str:
+        return f"PrivateKey({self.role}, {self.operator})"
+
+    @property
+    def public(self) -> bytes:
+        if self.role is Role.DECRYPTOR:
+            return decrypt_public_of(self.seed)
+        return self._signer().public_key().public_bytes_raw()
+
+    @property
+    def key_id(self) -> KeyId:
+        return key_id_of(self.public)
+
+    def sign(self, message: bytes) -> bytes:
+        return self._signer().sign(message)
+
+    def role_key(self, chain: ChainId, member: MemberId) -> RoleKey:
+        """The public part, with proof of possession."""
+        if self.role is Role.DECRYPTOR:
+            return RoleKey(self.role, self.operator, self.public, b"")
+        proof = self.sign(possession_bytes(chain, member, self.role, self.public))
+        return RoleKey(self.role, self.operator, self.public, proof)
+
+    def _signer(self) -> Ed25519PrivateKey:
+        return Ed25519PrivateKey.from_private_bytes(self.seed)
+
+
+def new_key(role: Role, operator: OperatorId) -> PrivateKey:
+    """A fresh key from the operating system's randomness."""
+    size = DECRYPT_PRIVATE_BYTES if role is Role.DECRYPTOR else ED25519_SEED_BYTES
+    return PrivateKey(role, operator, os.urandom(size))
+
+
+def role_keys(chain: ChainId, member: MemberId, keys: Sequence[PrivateKey]) -> tuple[RoleKey, ...]:
+    """The public keyset, in the order the ledger asks for."""
+    return tuple(sorted(key.role_key(chain, member) for key in keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """An opened home. `nodes` are base URLs of the consortium's nodes, the own one first."""
+
+    path: Path
+    chain: ChainId
+    member: MemberId
+    kind: str  # "agency" or "platform".
+    nodes: tuple[str, ...]
+    founding: Founding
+    keys: tuple[PrivateKey, ...]
+
+    def key(self, role: Role, operator: str | None = None) -> PrivateKey:
+        """The key for a role. Raises: Malformed, naming what is there, if none or several fit."""
+        fits = [k for k in self.keys if k.role is role and operator in (None, k.operator)]
+        if len(fits) != 1:
+            have = ",".join(f"{k.role}.{k.operator}" for k in self.keys)
+            code = "home.no_such_key" if not fits else "home.several_keys"
+            raise Malformed(code, role=role.value, operator=operator or "", have=have)
+        return fits[0]
+
+
+def create_home(  # Each argument is a line of home.toml.
+    path: Path,
+    kind: str,
+    member: MemberId,
+    genesis: bytes,
+    nodes: Sequence[str],
+    keys: Sequence[PrivateKey],
+) -> Home:
+    """Write a home; `home.toml` last, so that a half-made one is none. Raises: Malformed."""
+    if NAME_RE.fullmatch(member) is None:
+        raise Malformed("home.member", member=member)
+    if (path / HOME_FILE).exists():
+        raise Malformed("home.exists", path=str(path))
+    founding = parse_genesis(genesis)
+    (path / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
+    for key in keys:
+        store_key(path, key)
+    write_durably(path / GENESIS_FILE, genesis)
+    write_home_file(path, kind, member, founding, nodes)
+    return open_home(path)
+
+
+def write_home_file(
+    path: Path, kind: str, member: MemberId, founding: Founding, nodes: Sequence[str]
+) -> None:
+    """Write or replace home.toml, whole or not at all."""
+    lines = [
+        "# Who this home belongs to. Written by `accord`; nodes may be edited by hand.",
+        f"kind = {json.dumps(kind)}",
+        f"member = {json.dumps(member)}",
+        f"chain = {json.dumps(founding.genesis.chain)}",
+        "# SHA-256 of genesis.json: compare it with the other members before you trust it.",
+        f"genesis_sha256 = {json.dumps(founding.digest.hex())}",
+        "# Base URLs of nodes, your own first.",
+        f"nodes = {json.dumps(list(nodes))}",
+    ]
+    write_durably(path / HOME_FILE, "\n".join(lines).encode() + b"\n")
+
+
+def store_key(path: Path, key: PrivateKey) -> None:
+    """Keep a private key in the home, readable by its owner only. Raises: Malformed if there."""
+    target = path / "keys" / f"{key.role.value}.{key.operator}.key"
+    if target.exists():
+        raise Malformed("home.key_exists", key=target.name)
+    write_durably(target, key.seed.hex().encode() + b"\n", mode=0o600)
+
+
+def open_home(path: Path) -> Home:
+    """Raises: Malformed, naming the file and the mend; Unproven if the genesis was exchanged."""
+    try:
+        table = tomllib.loads((path / HOME_FILE).read_text())
+    except FileNotFoundError as err:
+        raise Malformed("home.missing", path=str(path), mend="accord init, or --home") from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise Malformed("home.toml", path=str(path / HOME_FILE), why=str(err)) from err
+    match table:
+        case {
+            "kind": ("agency" | "platform") as kind,
+            "member": str(member),
+            "chain": str(chain),
+            "genesis_sha256": str(digest),
+            "nodes": list(nodes),
+        } if all(isinstance(node, str) for node in nodes):
+            pass
+        case _:
+            raise Malformed("home.fields", path=str(path / HOME_FILE))
+    founding = parse_genesis((path / GENESIS_FILE).read_bytes())
+    if founding.digest.hex() != digest or founding.genesis.chain != chain:
+        raise Unproven("home.genesis", mend="compare genesis.json with another member's")
+    keys = tuple(_load_key(file) for file in sorted((path / "keys").glob("*.key")))
+    return Home(path, ChainId(chain), MemberId(member), kind, tuple(nodes), founding, keys)
+
+
+def _load_key(file: Path) -> PrivateKey:
+    name = KEY_NAME_RE.fullmatch(file.name)
+    if name is None or name[1] not in set(Role):
+        raise Malformed("home.key_name", key=file.name)
+    if file.stat().st_mode & 0o077:
+        raise Malformed("home.key_mode", key=file.name, mend="chmod 600")
+    try:
+        seed = bytes.fromhex(file.read_text().strip())
+    except ValueError as err:
+        raise Malformed("home.key", key=file.name) from err
+    role = Role(name[1])
+    wanted = DECRYPT_PRIVATE_BYTES if role is Role.DECRYPTOR else ED25519_SEED_BYTES
+    if len(seed) != wanted:
+        raise Malformed("home.key", key=file.name)
+    return PrivateKey(role, OperatorId(name[2]), seed)

@@ -1,0 +1,125 @@
+"""Proposals, votes and rule sets.
+
+A proposal passes when more than two thirds of all agencies approve; an agency to be removed is
+not counted. It takes effect after the time-lock, when the next entry of that time or later is
+applied: the log alone decides, never a clock.
+Source: docs/spec/ledger.md, section Governance.
+"""
+
+from dataclasses import replace
+
+from accord.ledger.codes import RejectCode
+from accord.ledger.membership import agencies, agency, check_action, enact, parameters
+from accord.ledger.state import (
+    PROPOSALS,
+    RULES,
+    Ballot,
+    Draft,
+    ProposalRow,
+    ProposalStatus,
+    Reader,
+    RuleRow,
+    index_key,
+)
+from accord.statements.bodies import Parameters, Propose, RemoveAgency, Rule, Vote
+from accord.statements.rules import EXACT_ALGORITHMS, Algorithm, Clause
+from accord.tlog.policy import quorum_of
+from accord.wire.ids import ChainId, MemberId, TimeMs
+
+
+def apply_propose(
+    draft: Draft, chain: ChainId, body: Propose, entry: int, now: TimeMs
+) -> RejectCode | None:
+    code = check_action(draft, chain, body.action)
+    if code is not None:
+        return code
+    member = body.header.member
+    row = ProposalRow(body.action, member, now, (), ProposalStatus.OPEN, None)
+    draft.put(PROPOSALS, index_key(entry), row)
+    return _count(draft, chain, row, entry, Ballot(member, approve=True), now)
+
+
+def apply_vote(draft: Draft, chain: ChainId, body: Vote, now: TimeMs) -> RejectCode | None:
+    """An agency's newest ballot counts, while the proposal is open."""
+    row = draft.get(PROPOSALS, index_key(body.proposal))
+    if row is None:
+        return RejectCode.UNKNOWN_PROPOSAL
+    if row.status is not ProposalStatus.OPEN:
+        return RejectCode.PROPOSAL_CLOSED
+    ballot = Ballot(body.header.member, body.approve)
+    return _count(draft, chain, row, body.proposal, ballot, now)
+
+
+def _count(
+    draft: Draft, chain: ChainId, row: ProposalRow, entry: int, ballot: Ballot, now: TimeMs
+) -> RejectCode | None:
+    others = [old for old in row.ballots if old.agency != ballot.agency]
+    row = replace(row, ballots=tuple(sorted([*others, ballot])))
+    electorate = electors(draft, row)
+    approvals = sum(ballot.approve and ballot.agency in electorate for ballot in row.ballots)
+    if approvals >= quorum_of(len(electorate)):
+        due = TimeMs(now + parameters(draft).time_lock_ms)
+        row = replace(row, status=ProposalStatus.PASSED, due_ms=due)
+    draft.put(PROPOSALS, index_key(entry), row)
+    advance(draft, chain, now)  # A time-lock of zero acts at once.
+    return None
+
+
+def electors(state: Reader, row: ProposalRow) -> set[MemberId]:
+    """The agencies whose ballots count: all but the one to be removed."""
+    members = set(agencies(state))
+    if isinstance(row.action, RemoveAgency):
+        members.discard(row.action.agency)
+    return members
+
+
+def advance(draft: Draft, chain: ChainId, now: TimeMs) -> None:
+    """Enact what is due, oldest first, and let old proposals lapse."""
+    life_ms = parameters(draft).proposal_life_ms
+    passed: list[tuple[int, bytes]] = []
+    for key, row in draft.rows(PROPOSALS):
+        if row.status is ProposalStatus.OPEN and now >= row.opened_ms + life_ms:
+            draft.put(PROPOSALS, key, replace(row, status=ProposalStatus.LAPSED))
+        if row.status is ProposalStatus.PASSED and row.due_ms is not None and now >= row.due_ms:
+            passed.append((row.due_ms, key))
+    for _, key in sorted(passed):
+        due = draft.get(PROPOSALS, key)
+        if due is not None:
+            failed = enact(draft, chain, due.action, now) is not None
+            status = ProposalStatus.FAILED if failed else ProposalStatus.DONE
+            draft.put(PROPOSALS, key, replace(due, status=status))
+
+
+def apply_rule(draft: Draft, body: Rule, entry: int, now: TimeMs) -> RejectCode | None:
+    row = agency(draft, body.header.member)
+    if row is None or body.jurisdiction not in row.jurisdictions:
+        return RejectCode.NOT_ACCREDITED
+    key = body.jurisdiction.encode()
+    current = draft.get(RULES, key)
+    if body.version != (current.version + 1 if current else 1):
+        return RejectCode.SUPERSEDED
+    rules = body.rule_set
+    if rules.valid_to_ms is not None and rules.valid_to_ms <= rules.valid_from_ms:
+        return RejectCode.BAD_RULE_SET
+    if len({clause.name for clause in rules.clauses}) != len(rules.clauses):
+        return RejectCode.BAD_RULE_SET
+    for clause in rules.clauses:
+        code = _check_clause(clause, parameters(draft))
+        if code is not None:
+            return code
+    draft.put(RULES, key, RuleRow(body.version, entry, body.header.member, now, rules))
+    return None
+
+
+def _check_clause(clause: Clause, floors: Parameters) -> RejectCode | None:
+    asked = clause.certification
+    if asked.agencies < floors.agencies_min or asked.sovereigns < floors.sovereigns_min:
+        return RejectCode.BELOW_FLOOR
+    if clause.near is not None:
+        if clause.near.threshold_bits > floors.pdq_threshold_max:
+            return RejectCode.BELOW_FLOOR
+        if clause.near.algorithm is not Algorithm.PDQ:
+            return RejectCode.BAD_RULE_SET
+    if clause.exact is not None and not set(clause.exact.algorithms) <= EXACT_ALGORITHMS:
+        return RejectCode.BAD_RULE_SET
+    return None if clause.near or clause.exact else RejectCode.BAD_RULE_SET

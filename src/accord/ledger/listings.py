@@ -1,0 +1,79 @@
+"""Statements about listings, as far as a blind ledger can check them.
+
+Source: docs/spec/ledger.md, section Listings.
+"""
+
+from dataclasses import replace
+
+from accord.ledger.codes import RejectCode
+from accord.ledger.epochs import check_publish
+from accord.ledger.state import PUBLICATIONS, Draft, PublicationRow, index_key
+from accord.statements.bodies import Approve, Dispute, Endorse, Publish, RefRange, Withdraw
+from accord.wire.ids import OperatorId, TimeMs
+
+
+def apply_publish(
+    draft: Draft, body: Publish, operator: OperatorId, entry: int, now: TimeMs
+) -> RejectCode | None:
+    code = check_publish(draft, body, now)
+    if code is not None:
+        return code
+    row = PublicationRow(body.header.member, operator, body.count, None)
+    draft.put(PUBLICATIONS, index_key(entry), row)
+    return None
+
+
+def apply_approve(
+    draft: Draft, body: Approve, operator: OperatorId, entry: int
+) -> RejectCode | None:
+    row = draft.get(PUBLICATIONS, index_key(body.entry))
+    if row is None:
+        return RejectCode.UNKNOWN_ENTRY
+    if row.agency != body.header.member:
+        return RejectCode.NOT_THE_PUBLISHER
+    if row.operator == operator:
+        return RejectCode.SAME_OPERATOR
+    if row.approved_by is not None:
+        return RejectCode.ALREADY_APPROVED
+    draft.put(PUBLICATIONS, index_key(body.entry), replace(row, approved_by=entry))
+    return None
+
+
+def check_endorse(draft: Draft, body: Endorse) -> RejectCode | None:
+    """Another agency's approved listings only: one's own count once already."""
+    return _check_refs(draft, body.refs) or next(
+        (code for row in _batches(draft, body.refs) if (code := _endorsable(row, body))), None
+    )
+
+
+def _endorsable(row: PublicationRow, body: Endorse) -> RejectCode | None:
+    if row.agency == body.header.member:
+        return RejectCode.OWN_LISTING
+    return RejectCode.NOT_APPROVED if row.approved_by is None else None
+
+
+def check_dispute(draft: Draft, body: Dispute) -> RejectCode | None:
+    return _check_refs(draft, body.refs)
+
+
+def check_withdraw(draft: Draft, body: Withdraw) -> RejectCode | None:
+    code = _check_refs(draft, body.refs)
+    if code is not None:
+        return code
+    mine = all(row.agency == body.header.member for row in _batches(draft, body.refs))
+    return None if mine else RejectCode.NOT_THE_PUBLISHER
+
+
+def _check_refs(draft: Draft, refs: tuple[RefRange, ...]) -> RejectCode | None:
+    for ref in refs:
+        row = draft.get(PUBLICATIONS, index_key(ref.entry))
+        if row is None:
+            return RejectCode.UNKNOWN_ENTRY
+        if ref.first + ref.count > row.count:
+            return RejectCode.REF_OUT_OF_RANGE
+    return None
+
+
+def _batches(draft: Draft, refs: tuple[RefRange, ...]) -> list[PublicationRow]:
+    rows = (draft.get(PUBLICATIONS, index_key(entry)) for entry in sorted({r.entry for r in refs}))
+    return [row for row in rows if row is not None]
