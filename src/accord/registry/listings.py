@@ -1,0 +1,331 @@
+"""Fold verified entries into columns of listings: who published, endorsed, disputed, withdrew.
+
+Not here: whether a statement was allowed (the ledger fold decided that before), what is active
+where (obligation), names and numbers for people (views).
+Invariants: a function of the entries and of which batches opened, not of how they were chunked;
+a row never moves; statements about a batch that did not open for us change nothing.
+No Python object exists per listing: about 120 bytes of arrays with a PDQ, 190 with all digests.
+Source: docs/spec/registry.md, section Fold.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accord.follow.delta import FoldedEntry
+from accord.registry.columns import Bytes, Flags, Growing, GrowingValues, Masks, Rows, Values
+from accord.statements.batch import WIDTHS, Batch, Column
+from accord.statements.bodies import Approve, Dispute, DisputeReason, Endorse, Publish, Withdraw
+from accord.statements.rules import ClassCode
+from accord.wire import cbor, record
+from accord.wire.digests import labelled_sha256
+from accord.wire.errors import Broken
+from accord.wire.ids import GroupId, ListingRef, MemberId
+from accord.wire.limits import AGENCIES_MAX
+
+FOLD_VERSION: Final = 1  # What `Parameters.fold_version` must be for this software to answer.
+SCHEMES: Final = ("md5", "pdq", "sha1", "sha256")
+LEVELS: Final = 3  # Review levels of an endorsement.
+NOT_APPROVED: Final = -1
+REASONS: Final = tuple(DisputeReason)
+
+
+class Kind(IntEnum):
+    """What an opinion says; `detail` is then a review level, or a place in `REASONS`."""
+
+    ENDORSE = 0
+    DISPUTE = 1
+    WITHDRAW = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batches:
+    """One row a batch that opened, in log order. `groups` is a mask over `Snapshot.groups`."""
+
+    entry: NDArray[np.int64]
+    start: NDArray[np.int64]  # Row of ordinal 0.
+    count: NDArray[np.int64]
+    publisher: Bytes
+    groups: Masks
+    time_ms: NDArray[np.int64]
+    approved: NDArray[np.int64]  # The entry that approved it, or NOT_APPROVED.
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opinions:
+    """One row for each range of listings that a statement spoke about, in log order."""
+
+    entry: NDArray[np.int64]
+    time_ms: NDArray[np.int64]
+    agency: Bytes
+    kind: Bytes
+    detail: Bytes
+    first: NDArray[np.int64]  # Row.
+    count: NDArray[np.int64]
+
+    def about(self, row: int) -> NDArray[np.intp]:
+        """The opinions that cover a row, in log order."""
+        return np.flatnonzero((self.first <= row) & (row < self.first + self.count))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The registry after its first `size` entries; later folding does not change it.
+
+    An agency's bit in a mask is its place in `agencies`, the order in which they first spoke.
+    """
+
+    size: int
+    agencies: tuple[MemberId, ...]
+    groups: tuple[GroupId, ...]
+    classes: tuple[ClassCode, ...]
+    unopened: int  # Batches released to a group of ours whose key we lack: the list has holes.
+    batches: Batches
+    opinions: Opinions
+    class_of: NDArray[np.uint32]
+    media: Bytes
+    publisher: Bytes
+    withdrawn: Flags
+    endorsed: tuple[Masks, ...]  # By review level.
+    disputed: Masks
+    values: Mapping[str, Values]  # By scheme.
+    pdq_quality: Bytes  # Aligned with `values["pdq"].rows`.
+
+    @property
+    def count(self) -> int:
+        return len(self.class_of)
+
+    def batch_of(self, rows: Rows) -> NDArray[np.intp]:
+        return np.searchsorted(self.batches.start, rows.astype(np.int64), "right") - 1
+
+    def ref_of(self, row: int) -> ListingRef:
+        batch = int(self.batch_of(np.array([row], dtype=np.uint32))[0])
+        return ListingRef(int(self.batches.entry[batch]), row - int(self.batches.start[batch]))
+
+    def row_of(self, ref: ListingRef) -> int | None:
+        """None for a listing that is not there, or not for us."""
+        batch = _find(self.batches.entry, ref.entry)
+        if batch is None or ref.ordinal >= self.batches.count[batch]:
+            return None
+        return int(self.batches.start[batch]) + ref.ordinal
+
+    def encode_refs(self, rows: Rows) -> Bytes:
+        """Shape: (count, 12), each as `ListingRef.encode`; in log order if `rows` ascend."""
+        batch = self.batch_of(rows)
+        refs = np.empty((len(rows), 12), dtype=np.uint8)
+        entries = self.batches.entry[batch].astype(">u8")
+        ordinals = (rows - self.batches.start[batch]).astype(">u4")
+        refs[:, :8] = entries.view(np.uint8).reshape(-1, 8)
+        refs[:, 8:] = ordinals.view(np.uint8).reshape(-1, 4)
+        return refs
+
+
+class Registry:
+    """The writing side: fold entries in log order, then read a `snapshot`. One writer."""
+
+    def __init__(self) -> None:
+        self.size = 0  # Entries so far, the unimportant ones included.
+        self._agencies: dict[MemberId, int] = {}
+        self._groups: dict[GroupId, int] = {}
+        self._classes: dict[ClassCode, int] = {}
+        self._unopened = 0
+        self._batch = {
+            name: Growing(np.int64) for name in ("entry", "start", "count", "time_ms", "approved")
+        }
+        self._batch_publisher = Growing(np.uint8)
+        self._batch_groups = Growing(np.uint64)
+        self._opinion = {name: Growing(np.int64) for name in ("entry", "time_ms", "first", "count")}
+        self._opinion_facts = {name: Growing(np.uint8) for name in ("agency", "kind", "detail")}
+        self._class_of = Growing(np.uint32)
+        self._media = Growing(np.uint8)
+        self._publisher = Growing(np.uint8)
+        self._withdrawn = Growing(np.bool_)
+        self._endorsed = tuple(Growing(np.uint64) for _ in range(LEVELS))
+        self._disputed = Growing(np.uint64)
+        self._values = {scheme: GrowingValues(WIDTHS[scheme]) for scheme in SCHEMES}
+        self._quality = Growing(np.uint8)
+
+    def fold_all(self, entries: Iterable[FoldedEntry]) -> None:
+        for entry in entries:
+            self.fold(entry)
+
+    def fold(self, entry: FoldedEntry) -> None:
+        """Take in the next entry. Raises: Broken, for one that lies behind."""
+        if entry.index < self.size:
+            raise Broken("registry.order", index=entry.index, size=self.size)
+        self.size = entry.index + 1
+        match entry.body:
+            case Publish() as body if entry.batch is not None:
+                self._add_batch(entry, body, entry.batch)
+            case Publish():
+                self._unopened += entry.unopened == "no_key"
+            case Approve() as body:
+                batch = _find(self._batch["entry"].view(), body.entry)
+                if batch is not None:
+                    self._batch["approved"].view()[batch] = entry.index
+            case Endorse() as body:
+                self._add_opinion(entry, body, Kind.ENDORSE, body.level)
+            case Dispute() as body:
+                self._add_opinion(entry, body, Kind.DISPUTE, REASONS.index(body.reason))
+            case Withdraw() as body:
+                self._add_opinion(entry, body, Kind.WITHDRAW, REASONS.index(body.reason))
+            case _:
+                pass  # Members, rules and keys are the ledger fold's.
+
+    def _add_batch(self, entry: FoldedEntry, body: Publish, batch: Batch) -> None:
+        start, count = self._class_of.count, batch.count
+        publisher = self._bit_of(body.header.member)
+        groups = 0
+        for group in body.groups:
+            groups |= 1 << self._groups.setdefault(group, len(self._groups))
+        for name, value in (
+            ("entry", entry.index),
+            ("start", start),
+            ("count", count),
+            ("time_ms", entry.time_ms),
+            ("approved", NOT_APPROVED),
+        ):
+            self._batch[name].append(value)
+        self._batch_publisher.append(publisher)
+        self._batch_groups.append(groups)
+        numbers = [self._classes.setdefault(code, len(self._classes)) for code in batch.classes]
+        class_of = np.frombuffer(batch.class_of, dtype=np.uint8)
+        self._class_of.extend(np.array(numbers, dtype=np.uint32)[class_of])
+        self._media.extend(np.frombuffer(batch.media_of, dtype=np.uint8))
+        self._publisher.extend(np.full(count, publisher, dtype=np.uint8))
+        self._withdrawn.extend(np.zeros(count, dtype=np.bool_))
+        for masks in (*self._endorsed, self._disputed):
+            masks.extend(np.zeros(count, dtype=np.uint64))
+        for column in batch.columns:
+            values = np.frombuffer(column.values, dtype=np.uint8).reshape(-1, column.width)
+            if column.scheme in self._values:
+                self._values[column.scheme].extend(_rows_of(column, count, start), values)
+            elif column.scheme == "pdq-quality":  # Its rows are those of `pdq`, by `parse_batch`.
+                self._quality.extend(values[:, 0])
+
+    def _add_opinion(
+        self, entry: FoldedEntry, body: Endorse | Dispute | Withdraw, kind: Kind, detail: int
+    ) -> None:
+        for ref in body.refs:
+            batch = _find(self._batch["entry"].view(), ref.entry)
+            if batch is None:
+                continue
+            first = int(self._batch["start"].view()[batch]) + ref.first
+            if ref.first + ref.count > self._batch["count"].view()[batch]:
+                raise Broken("registry.range", entry=entry.index)  # The ledger fold checks it.
+            agency = self._bit_of(body.header.member)
+            rows = slice(first, first + ref.count)
+            bit = np.uint64(1 << agency)
+            if kind is Kind.ENDORSE:
+                self._endorsed[detail].view()[rows] |= bit
+            elif kind is Kind.DISPUTE:
+                self._disputed.view()[rows] |= bit
+            else:
+                self._withdrawn.view()[rows] = True
+            for name, value in (
+                ("entry", entry.index),
+                ("time_ms", entry.time_ms),
+                ("first", first),
+                ("count", ref.count),
+            ):
+                self._opinion[name].append(value)
+            for name, value in (("agency", agency), ("kind", int(kind)), ("detail", detail)):
+                self._opinion_facts[name].append(value)
+
+    def _bit_of(self, member: MemberId) -> int:
+        bit = self._agencies.setdefault(member, len(self._agencies))
+        if bit >= AGENCIES_MAX:
+            raise Broken("registry.agencies", limit=AGENCIES_MAX)
+        return bit
+
+    def snapshot(self) -> Snapshot:
+        """What was folded so far. Cost: a copy of the masks (33 bytes a listing); what only grows
+        is shared."""
+        batch = {name: column.view() for name, column in self._batch.items()}
+        batch["approved"] = batch["approved"].copy()
+        opinion = {name: column.view() for name, column in self._opinion.items()}
+        facts = {name: column.view() for name, column in self._opinion_facts.items()}
+        return Snapshot(
+            size=self.size,
+            agencies=tuple(self._agencies),
+            groups=tuple(self._groups),
+            classes=tuple(self._classes),
+            unopened=self._unopened,
+            batches=Batches(
+                publisher=self._batch_publisher.view(), groups=self._batch_groups.view(), **batch
+            ),
+            opinions=Opinions(
+                entry=opinion["entry"],
+                time_ms=opinion["time_ms"],
+                agency=facts["agency"],
+                kind=facts["kind"],
+                detail=facts["detail"],
+                first=opinion["first"],
+                count=opinion["count"],
+            ),
+            class_of=self._class_of.view(),
+            media=self._media.view(),
+            publisher=self._publisher.view(),
+            withdrawn=self._withdrawn.view().copy(),
+            endorsed=tuple(masks.view().copy() for masks in self._endorsed),
+            disputed=self._disputed.view().copy(),
+            values={scheme: values.freeze() for scheme, values in self._values.items()},
+            pdq_quality=self._quality.view(),
+        )
+
+
+def registry_digest(snapshot: Snapshot) -> bytes:
+    """What two folds of the same log with the same groups agree on, to the byte.
+
+    Shape: labelled SHA-256 over names and columns in the order below, little-endian.
+    """
+    parts = [snapshot.size.to_bytes(8, "big"), snapshot.unopened.to_bytes(8, "big")]
+    classes = [record.dump_record(code) for code in snapshot.classes]
+    parts.append(cbor.encode([list(snapshot.agencies), list(snapshot.groups), classes]))
+    batches, opinions = snapshot.batches, snapshot.opinions
+    scalars: list[NDArray[Any]] = [
+        batches.entry,
+        batches.start,
+        batches.count,
+        batches.publisher,
+        batches.groups,
+        batches.time_ms,
+        batches.approved,
+        opinions.entry,
+        opinions.time_ms,
+        opinions.agency,
+        opinions.kind,
+        opinions.detail,
+        opinions.first,
+        opinions.count,
+        snapshot.class_of,
+        snapshot.media,
+        snapshot.publisher,
+        snapshot.withdrawn,
+        *snapshot.endorsed,
+        snapshot.disputed,
+        snapshot.pdq_quality,
+    ]
+    values = [snapshot.values[scheme] for scheme in SCHEMES]
+    columns = [*scalars, *(array for item in values for array in (item.rows, item.values))]
+    for column in columns:
+        parts.append(column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes())
+    return labelled_sha256("registry", *parts)
+
+
+def _find(entries: NDArray[np.int64], entry: int) -> int | None:
+    """The place of an entry in an ascending column."""
+    place = int(np.searchsorted(entries, entry))
+    return place if place < len(entries) and entries[place] == entry else None
+
+
+def _rows_of(column: Column, count: int, start: int) -> Rows:
+    """The registry's rows that a batch column has values for."""
+    if not column.present:
+        return np.arange(start, start + count, dtype=np.uint32)
+    bits = np.unpackbits(np.frombuffer(column.present, dtype=np.uint8), bitorder="little")
+    return (np.flatnonzero(bits[:count]) + start).astype(np.uint32)
