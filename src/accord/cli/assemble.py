@@ -1,0 +1,52 @@
+"""From a home directory to the objects that commands use: its replica, its nodes.
+
+Not here: any logic. A home's replica is `replica.sqlite` beside its `home.toml`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from accord.client.home import Home, PrivateKey
+from accord.client.http import NodeClient
+from accord.replica.replica import Identity, Replica
+from accord.statements.bodies import Role
+from accord.statements.confidential import load_decrypt_private
+from accord.wire.errors import Malformed
+
+REPLICA_FILE = "replica.sqlite"
+
+# Whose key signs requests to a node: the machine's, where the home has one.
+_CALLERS = (Role.SCANNER, Role.KEEPER, Role.ANALYST, Role.AUDITOR, Role.GOVERNOR, Role.APPROVER)
+
+
+def replica_file(home: Home) -> Path:
+    return home.path / REPLICA_FILE
+
+
+def identity_of(home: Home) -> Identity | None:
+    """The member and its decryptor key; None for a home that holds none and so opens nothing."""
+    keys = [key for key in home.keys if key.role is Role.DECRYPTOR]
+    if not keys:
+        return None
+    key_id, private = load_decrypt_private(keys[0].seed)
+    return Identity(home.member, key_id, private)
+
+
+def open_replica(home: Home, allow_trial: bool) -> Replica:
+    """The home's replica, proved as it is read. Raises: Unproven, Unavailable."""
+    return Replica(replica_file(home), home.founding, identity_of(home), allow_trial=allow_trial)
+
+
+def request_key(home: Home) -> PrivateKey:
+    """The key that signs requests to nodes. Raises: Malformed, for a home without any."""
+    for role in _CALLERS:
+        for key in home.keys:
+            if key.role is role:
+                return key
+    raise Malformed("home.no_such_key", role="scanner or keeper", have=str(len(home.keys)))
+
+
+def node_clients(home: Home) -> Sequence[NodeClient]:
+    """A client for each node in home.toml, the own one first."""
+    key = request_key(home)
+    return [NodeClient(url, home.chain, key) for url in home.nodes]
