@@ -295,18 +295,18 @@ class Draft:
 
     def __init__(self, base: Reader) -> None:
         self._base = base
-        self._writes: dict[tuple[str, bytes], Write] = {}
+        self._writes: dict[str, dict[bytes, Write]] = {}
 
     def get(self, table: Table[R], key: bytes) -> R | None:
-        write = self._writes.get((table.name, key))
+        write = self._writes.get(table.name, {}).get(key)
         return self._base.get(table, key) if write is None else cast(R | None, write.row)
 
     def rows(self, table: Table[R]) -> Iterator[tuple[bytes, R]]:
-        changed = {key: write for (name, key), write in self._writes.items() if name == table.name}
-        merged = dict(self._base.rows(table)) if changed else None
-        if merged is None:
+        changed = self._writes.get(table.name)
+        if not changed:
             yield from self._base.rows(table)
             return
+        merged = dict(self._base.rows(table))
         for key, write in changed.items():
             if write.row is None:
                 merged.pop(key, None)
@@ -316,15 +316,19 @@ class Draft:
             yield key, merged[key]
 
     def put(self, table: Table[R], key: bytes, row: R | None) -> None:
-        self._writes[table.name, key] = Write(table.name, key, row)
+        self.absorb(Write(table.name, key, row))
 
     def absorb(self, write: Write) -> None:
-        """Take over a write that another draft made."""
-        self._writes[write.table, write.key] = write
+        """Take over a write, such as one that another draft made."""
+        self._writes.setdefault(write.table, {})[write.key] = write
 
     def writes(self) -> tuple[Write, ...]:
         """In the order of table and key, so that stores and digests never see another."""
-        return tuple(self._writes[place] for place in sorted(self._writes))
+        return tuple(
+            self._writes[table][key]
+            for table in sorted(self._writes)
+            for key in sorted(self._writes[table])
+        )
 
 
 def parse_row(table_name: str, raw: bytes) -> object:

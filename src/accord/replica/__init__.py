@@ -1,1 +1,5 @@
-"""Placeholder."""
+"""A member's verified copy of the log: what a follower proved, kept durably.
+
+Refuses: a store whose leaves do not hash to its stored checkpoint, or whose blobs were exchanged.
+Entry points: `replica.Replica`, `replica.Identity`, `replica.LogSource`.
+"""

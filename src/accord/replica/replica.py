@@ -1,0 +1,307 @@
+"""The replica: a follower with a disk.
+
+Whatever is read back is proved again: leaves must hash to the stored checkpoint, the checkpoint
+must carry its quorum, blobs must be the ones the log names. So one process may write and others
+read, and a file that somebody changed is refused, never half believed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
+
+from accord.follow.delta import FoldedEntry
+from accord.follow.follower import Follower, Freshness, Pull, Staged
+from accord.follow.keyring import Keyring
+from accord.follow.opening import open_entry, wanted_blobs
+from accord.ledger.genesis import Founding
+from accord.ledger.membership import groups_of
+from accord.ledger.state import Draft, State
+from accord.ledger.views import policy_of
+from accord.replica.store import ReplicaStore
+from accord.statements.bodies import Epoch, Publish, Wrap
+from accord.statements.entries import parse_entry
+from accord.statements.envelope import parse_envelope
+from accord.tlog.policy import VerifiedCheckpoint
+from accord.tlog.tiles import parse_bundle
+from accord.wire.digests import sha256
+from accord.wire.errors import Broken, Unavailable, Unproven
+from accord.wire.ids import ChainId, GroupId, MemberId, TimeMs
+
+Progress = Callable[[str, int, int], None]  # What is being fetched, how many are done, of how many.
+FOLD_AT_ONCE = 1024  # Entries held in memory while folding.
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose replica it is: the member and the decryptor key that opens its group keys."""
+
+    member: MemberId
+    key_id: bytes
+    private: MLKEM768X25519PrivateKey
+
+
+class LogSource(Protocol):
+    """A node, or a mirror with blobs. Nothing it says is believed. Raises: Unavailable."""
+
+    @property
+    def name(self) -> str: ...
+
+    def fetch_checkpoint(self) -> bytes: ...
+
+    def fetch_transitions(self) -> list[int]:
+        """Sizes at which the policy changed, ascending."""
+        ...
+
+    def fetch_checkpoint_at(self, size: int) -> bytes:
+        """A transition's checkpoint, signed as the policies before and after it ask."""
+        ...
+
+    def fetch_tile(self, path: str) -> bytes: ...
+
+    def fetch_blob(self, digest: bytes) -> bytes: ...
+
+
+def no_progress(_what: str, _done: int, _total: int) -> None:
+    """For callers that do not watch."""
+
+
+class Replica:
+    """One member's copy. Methods are for one thread at a time."""
+
+    def __init__(
+        self, path: Path, founding: Founding, identity: Identity | None, *, allow_trial: bool
+    ) -> None:
+        """Open and prove a replica, or begin an empty one. Raises: Unproven, Unavailable."""
+        self._follower = Follower(founding, allow_trial=allow_trial)
+        self._store = ReplicaStore(path)
+        self._identity = identity
+        self._missing_keys: set[tuple[GroupId, int]] = set()
+        self.keyring = Keyring()
+        # Counts up when a key opens batches that were passed over before: fold again from zero.
+        self.generation = 0
+        self.refresh()
+
+    def close(self) -> None:
+        self._store.close()
+
+    @property
+    def chain(self) -> ChainId:
+        return self._follower.chain
+
+    @property
+    def size(self) -> int:
+        return self._follower.size
+
+    @property
+    def state(self) -> State:
+        """The ledger's state at `size`."""
+        return self._follower.state
+
+    @property
+    def checkpoint(self) -> VerifiedCheckpoint | None:
+        return self._follower.checkpoint
+
+    def freshness(self, now_ms: TimeMs) -> Freshness:
+        return self._follower.freshness(now_ms)
+
+    @property
+    def groups(self) -> tuple[GroupId, ...]:
+        """The groups whose batches are released to us, as of now."""
+        return () if self._identity is None else groups_of(self.state, self._identity.member)
+
+    def refresh(self) -> int:
+        """Take over what the store holds beyond us. Entries gained.
+
+        Raises: Unproven with `replica.tampered` if it does not prove itself.
+        """
+        before = self.size
+        try:
+            for size, note in self._stored_steps():
+                pull = self._follower.offer(note)
+                if pull is not None:
+                    leaves = self._store.leaves(pull.first, size)
+                    self._advance(self._follower.stage(pull, leaves))
+        except Unproven as err:
+            mend = "move the file away and follow again"
+            raise Unproven("replica.tampered", why=str(err), mend=mend) from err
+        return self.size - before
+
+    def _stored_steps(self) -> list[tuple[int, bytes]]:
+        """The stored checkpoints to go through: just the newest, unless the policy has moved on."""
+        newest = self._store.checkpoints(newest_only=True)
+        if not newest:
+            return []
+        try:
+            self._follower.offer(newest[0][1])
+        except Unproven as err:
+            if err.code != "tlog.quorum":
+                raise
+            return [step for step in self._store.checkpoints() if step[0] > self.size]
+        return newest
+
+    def sync(self, source: LogSource, now_ms: TimeMs, progress: Progress = no_progress) -> int:
+        """Follow a source to its newest checkpoint. Entries gained.
+
+        Raises: Unproven, with nothing changed, when the source lies or is stale; Unavailable.
+        """
+        before = self.size
+        for note, at_ms in self._steps(source, now_ms):
+            pull = self._follower.offer(note, at_ms)
+            if pull is None:
+                self._store.store_entries(self.size, (), self.size, note, replaces=None)
+                continue
+            staged = self._follower.stage(pull, _fetch_leaves(source, pull, progress))
+            after = self._draft(staged)
+            self._fetch_blobs(source, staged, after, progress)
+            moved = policy_of(after, self.chain) != policy_of(self.state, self.chain)
+            # Crash up to here: blobs at most, which are asked for again and found.
+            self._store.store_entries(
+                staged.first,
+                staged.leaves,
+                staged.checkpoint.size,
+                staged.checkpoint.raw,
+                replaces=None if moved else self.size,
+            )
+            # POINT OF NO RETURN. Crash from here: reopening reads the new checkpoint back.
+            self._advance(staged)
+        return self.size - before
+
+    def _steps(self, source: LogSource, now_ms: TimeMs) -> Iterator[tuple[bytes, TimeMs | None]]:
+        """(checkpoint, time to be fresh at): transitions first, where the policy has moved on."""
+        note = source.fetch_checkpoint()
+        try:
+            self._follower.offer(note, now_ms)
+        except Unproven as err:
+            sizes = [size for size in source.fetch_transitions() if size > self.size]
+            if err.code != "tlog.quorum" or not sizes:
+                raise
+            for size in sizes:
+                yield source.fetch_checkpoint_at(size), None
+            note = source.fetch_checkpoint()
+        yield note, now_ms
+
+    def _draft(self, staged: Staged) -> Draft:
+        """The state as it will be."""
+        draft = Draft(self.state)
+        for write in staged.writes:
+            draft.absorb(write)
+        return draft
+
+    def _fetch_blobs(
+        self, source: LogSource, staged: Staged, after: Draft, progress: Progress
+    ) -> None:
+        if self._identity is None:
+            return
+        groups = groups_of(after, self._identity.member)
+        entries: list[FoldedEntry] = []
+        if set(groups) - set(self.groups):  # Newly admitted: everything from the beginning.
+            entries += self._entries(0, self.size)
+        entries += staged.entries
+        wanted = [
+            digest
+            for _, digest in wanted_blobs(entries, groups)
+            if not self._store.has_blob(digest)
+        ]
+        for done, digest in enumerate(wanted):
+            progress("blobs", done, len(wanted))
+            blob = source.fetch_blob(digest)
+            if sha256(blob) != digest:
+                raise Unproven("replica.blob", source=source.name)
+            self._store.store_blobs([(digest, blob)])
+
+    def _advance(self, staged: Staged) -> None:
+        before = set(self.groups)
+        self._follower.advance(staged)
+        gained = set(self.groups) - before
+        entries = self._entries(0, self.size) if gained else staged.entries
+        self._learn(entries, refold=bool(gained) and staged.first > 0)
+
+    def _learn(self, entries: Sequence[FoldedEntry], *, refold: bool) -> None:
+        """Open group keys, and notice when one opens what was passed over."""
+        if self._identity is None:
+            return
+        who = self._identity
+        for entry in entries:
+            body = entry.body
+            if isinstance(body, Publish):
+                pairs = set(zip(body.groups, body.epochs, strict=True))
+                if not pairs.intersection(self.keyring.keys):
+                    self._missing_keys |= pairs
+            elif isinstance(body, Epoch | Wrap):
+                blob = self._blob(body.blob_sha256)
+                if blob is not None:
+                    self.keyring.learn(self.chain, who.member, who.key_id, who.private, body, blob)
+        found = self._missing_keys.intersection(self.keyring.keys)
+        self._missing_keys -= found
+        self.generation += bool(found) or refold
+
+    def folded(self, first: int = 0) -> Iterator[FoldedEntry]:
+        """Entries from `first` on, with the batches that our keys open, in log order.
+
+        Raises: Unproven with `replica.tampered` if a stored blob was exchanged.
+        """
+        ours = set(self.groups)
+        end = self.size
+        for start in range(first, end, FOLD_AT_ONCE):
+            for entry in self._entries(start, min(end, start + FOLD_AT_ONCE)):
+                body, blob = entry.body, None
+                if isinstance(body, Publish) and ours.intersection(body.groups):
+                    blob = self._blob(body.blob_sha256)
+                yield open_entry(self.chain, entry, blob, self.keyring)
+
+    def leaves(self, first: int, end: int) -> list[bytes]:
+        """Proved leaves, as the log holds them."""
+        return self._store.leaves(first, end)
+
+    def _entries(self, first: int, end: int) -> list[FoldedEntry]:
+        """Entries that were verified when they came."""
+        entries: list[FoldedEntry] = []
+        for index, leaf in enumerate(self._store.leaves(first, end), first):
+            entry = parse_entry(leaf)
+            envelope = parse_envelope(entry.statement)
+            entries.append(FoldedEntry(index, entry.time_ms, envelope.key_id, envelope.body))
+        if len(entries) != end - first:
+            raise Broken("replica.entries", wanted=end - first, have=len(entries))
+        return entries
+
+    def _blob(self, digest: bytes) -> bytes | None:
+        blob = self._store.blob(digest)
+        if blob is not None and sha256(blob) != digest:
+            mend = "move the file away and follow again"
+            raise Unproven("replica.tampered", why="a blob was exchanged", mend=mend)
+        return blob
+
+
+def _fetch_leaves(source: LogSource, pull: Pull, progress: Progress) -> list[bytes]:
+    bundles: list[tuple[bytes, ...]] = []
+    for done, tile in enumerate(pull.bundles):
+        progress("entries", done, len(pull.bundles))
+        bundles.append(parse_bundle(source.fetch_tile(tile.path), tile.width))
+    return pull.leaves(bundles)
+
+
+def sync_any(
+    replica: Replica,
+    sources: Sequence[LogSource],
+    now_ms: TimeMs,
+    progress: Progress = no_progress,
+) -> tuple[int, list[tuple[str, Unproven]]]:
+    """Follow the first source that answers truthfully: entries gained, and who lied how.
+
+    Raises: Unavailable if nobody answered; the first Unproven if all who did were refused.
+    """
+    lies: list[tuple[str, Unproven]] = []
+    silent: Unavailable | None = None
+    for source in sources:
+        try:
+            return replica.sync(source, now_ms, progress), lies
+        except Unproven as err:
+            lies.append((source.name, err))
+        except Unavailable as err:
+            silent = err
+    if lies:
+        raise lies[0][1]
+    raise silent or Unavailable("replica.no_source", mend="name a node in home.toml")
