@@ -63,6 +63,15 @@ def test_an_empty_or_larger_old_tree_is_unproven(old: int, new: int) -> None:
         verify_consistency(old, ROOTS[0], new, ROOTS[1], ())
 
 
+def test_both_roots_of_a_consistency_proof_count() -> None:
+    """The old tree is no power of two, so its root is not part of the path."""
+    proof = prove_consistency(STORE, 6, 11)
+    verify_consistency(6, ROOTS[6], 11, ROOTS[11], proof)
+    for old_root, new_root in ((ROOTS[5], ROOTS[11]), (ROOTS[6], ROOTS[12])):
+        with pytest.raises(Unproven, match=r"^tlog\.consistency\b"):
+            verify_consistency(6, old_root, 11, new_root, proof)
+
+
 def test_nothing_to_prove_needs_no_hashes() -> None:
     assert prove_consistency(STORE, 0, 7) == prove_consistency(STORE, 7, 7) == ()
     with pytest.raises(Malformed, match=r"^tlog\.range\b"):

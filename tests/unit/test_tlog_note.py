@@ -78,6 +78,13 @@ def test_sign_encode_parse_verify() -> None:
             verify_line(line, TEXT, key)
 
 
+def test_a_key_s_name_is_part_of_it() -> None:
+    log = log_signer()
+    line = sign_text(TEXT, log.key, log.sign)
+    with pytest.raises(Unproven, match=r"^tlog\.signature\b"):
+        verify_line(line, TEXT, NoteKey("other", Algorithm.ED25519, log.key.key))
+
+
 def test_a_cosignature_of_the_wrong_shape_does_not_verify() -> None:
     witness = Signer("w.example/1")
     good = witness.cosign(TEXT, 77)

@@ -13,6 +13,7 @@ from accord.tlog import (
     Witness,
     consortium_policy,
     freshness_ms,
+    parse_note,
     parse_policy,
     quorum_of,
     sign_text,
@@ -115,6 +116,8 @@ def test_a_witness_counts_once_at_its_latest_time() -> None:
         verify_checkpoint(note_by(signers[0], signers[0], signers[0]), policy)
     raw = note_by(signers[0], signers[1], signers[2], signers[0])
     assert verify_checkpoint(raw, policy).cosigned_at[0] == ("agency/agency-0", 1003)
+    backwards = Note(TEXT, tuple(reversed(parse_note(raw).lines))).encode()
+    assert verify_checkpoint(backwards, policy).cosigned_at[0] == ("agency/agency-0", 1003)
 
 
 def test_a_plain_signature_never_counts_as_a_cosignature() -> None:
