@@ -67,6 +67,10 @@ def test_a_replaced_pending_epoch_gives_way_to_the_newer_one() -> None:
     assert ring.key_of(GROUP, 2) == second.key
     assert ring.is_sound(GROUP, 2, second.commitment)
     assert not ring.is_sound(GROUP, 2, first.commitment)
+    epochs.sealed.pop()
+    epochs.open(["ie-two"])
+    ring, _ = epochs.told_to("nl-one")
+    assert ring.key_of(GROUP, 2) is None  # The key of a replaced epoch opens nothing.
 
 
 def test_a_wrap_of_another_key_than_the_epochs_is_garbled() -> None:
