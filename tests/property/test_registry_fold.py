@@ -15,6 +15,7 @@ from accord.wire.ids import JurisdictionId
 from registry_kit import A1, AGENCIES, B2, PLATFORM, World, clause, rule_set
 
 NAMES = sorted(AGENCIES)
+Step = tuple[str, str, list[Listing], tuple[int, int, int, int], str | None]
 VALUES = [bytes([seed]) * 32 for seed in (0, 1, 255)] + [bytes(31) + b"\1"]
 LISTING = st.builds(
     lambda code, pdq, md5: Listing(
@@ -37,10 +38,10 @@ STEP = st.tuples(
 ASKED = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2))
 
 
-def tell(world: World, steps: Sequence[tuple[object, ...]]) -> None:
+def tell(world: World, steps: Sequence[Step]) -> None:
     """Say what the ledger fold would accept of these steps."""
     published: list[tuple[str, int, int]] = []
-    for kind, agency, listings, (pick, place, wide, level), unopened in steps:  # type: ignore[misc]
+    for kind, agency, listings, (pick, place, wide, level), unopened in steps:
         if kind == "publish":
             entry = world.publish(agency, *listings, approved=False, unopened=unopened)
             published.append((agency, entry, len(listings)))
@@ -138,7 +139,7 @@ def active_twin(
 
 @given(st.lists(STEP, max_size=25), ASKED, st.sampled_from([None, *NAMES]))
 def test_obligations_equal_the_slow_twin(
-    steps: list[tuple[object, ...]], asked: tuple[int, int, int], gone: str | None
+    steps: list[Step], asked: tuple[int, int, int], gone: str | None
 ) -> None:
     world = World()
     world.put_rules("AT", rule_set(clause(*asked)))
@@ -157,7 +158,7 @@ def test_obligations_equal_the_slow_twin(
 
 @given(st.lists(STEP, max_size=25), st.lists(st.integers(0, 60), max_size=4))
 def test_any_chunking_and_any_restart_give_one_registry(
-    steps: list[tuple[object, ...]], cuts: list[int]
+    steps: list[Step], cuts: list[int]
 ) -> None:
     world = World()
     world.put_rules("AT", rule_set(clause(2, 2)))

@@ -50,7 +50,7 @@ IMAGE_PIXELS_MAX: Final = 50_000_000
 IMAGE_SIDE_MAX: Final = 30_000
 IMAGE_FRAMES_MAX: Final = 64  # Frames sampled from an animation.
 ANIMATION_PIXELS_MAX: Final = 500_000_000  # All frames of an animation: about 5 s to decode.
-DECODE_WAIT_MS: Final = 3_000  # Wall time of one file in a decoder worker.
+DECODE_WAIT_MS: Final = 10_000  # Wall time of one file in a worker; 50 Mpx take up to 3.5 s.
 DECODER_MEMORY_BYTES: Final = 1_500_000_000  # Address space of a decoder worker.
 DECODER_FILES_MAX: Final = 500  # Files before a decoder worker is recycled.
 DECODER_START_MS: Final = 20_000  # A worker loads its codecs in about 0.5 s on an idle core.
@@ -61,8 +61,21 @@ PDQ_QUALITY_MIN: Final = 50  # Below it a fingerprint says too little to be list
 # Matching
 PDQ_THRESHOLD_MAX: Final = 31  # Bits; the interoperable threshold and the default ceiling of rules.
 CANDIDATES_MAX: Final = 10_000  # Candidates of one lookup that a decision names.
+REASONS_MAX: Final = 64  # Reasons that a decision names, strictest first; it says if there are more.
 
 # HTTP
 REQUEST_LIFE_S_MAX: Final = 300  # A request signature's `expires` minus `created`.
 REQUEST_CLOCK_SKEW_S: Final = 30
 LONG_POLL_MS_MAX: Final = 25_000
+
+# Node
+SUBMIT_QUEUE_BYTES_MAX: Final = 64_000_000  # Transactions that wait for a block: about 16 blocks.
+MEMBER_QUEUE_BYTES_MAX: Final = 16_000_000  # One member's share of it.
+MEMBER_QUEUE_MAX: Final = 1_024  # Transactions of one member that wait: two full blocks.
+NONCES_MAX: Final = 200_000  # Request nonces remembered until they expire; 30 MB.
+NONCE_CHARS_MAX: Final = 64
+LONG_POLLS_MAX: Final = 1_024  # Followers that wait for the next head at one node.
+
+# Agency
+RULE_FILE_BYTES_MAX: Final = 262_144  # A rule set that fits an envelope, with ample comments.
+RULE_FILE_DEPTH_MAX: Final = 8  # A rule set nests 5 deep.

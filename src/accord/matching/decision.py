@@ -1,0 +1,231 @@
+"""What is asked and what is answered: queries, decisions, and the view people and programs get.
+
+Not here: how one leads to the other (decide).
+Invariants: a decision names rules, entries, agencies and checkpoint, and holds no fingerprint.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from accord.fingerprint.types import Fingerprint, Fingerprinted, Unhashable
+from accord.registry.obligation import Certifier
+from accord.statements.rules import EXACT_ALGORITHMS, Action, Algorithm, ClassCode, Scope, Service
+from accord.wire.errors import Malformed
+from accord.wire.ids import JurisdictionId, ListingRef, MemberId
+
+_DIGEST_BYTES = {Algorithm.MD5: 16, Algorithm.SHA1: 20, Algorithm.SHA256: 32}
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The facts of one file. `undetermined` says why there are no frames. Raises: Malformed."""
+
+    digests: tuple[tuple[Algorithm, bytes], ...] = ()
+    frames: tuple[Fingerprint, ...] = ()
+    undetermined: str | None = None
+
+    def __post_init__(self) -> None:
+        for algorithm, digest in self.digests:
+            if algorithm not in EXACT_ALGORITHMS or len(digest) != _DIGEST_BYTES[algorithm]:
+                raise Malformed("query.digest", algorithm=algorithm.value)
+
+    def __repr__(self) -> str:
+        return f"Query({len(self.digests)} digests, {len(self.frames)} frames)"
+
+
+def query_of(found: Fingerprinted | Unhashable) -> Query:
+    """What a file's fingerprinting yielded, asked as it is."""
+    digests: tuple[tuple[Algorithm, bytes], ...] = ()
+    if found.digests is not None:
+        digests = (
+            (Algorithm.MD5, found.digests.md5),
+            (Algorithm.SHA1, found.digests.sha1),
+            (Algorithm.SHA256, found.digests.sha256),
+        )
+    if isinstance(found, Unhashable):
+        return Query(digests, undetermined=found.code.value)
+    return Query(digests, tuple(frame.fingerprint for frame in found.pdq))
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where and how a file turned up. No jurisdictions means all the platform is admitted in."""
+
+    jurisdictions: tuple[JurisdictionId, ...] = ()
+    scope: Scope = Scope.UPLOADS
+    service: Service = Service.HOSTING
+    stale: bool = False  # The newest quorum is older than `limits.STALE_MS_MAX`.
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The checkpoint an answer is good for."""
+
+    size: int
+    root: bytes
+
+
+class Answer(StrEnum):
+    MATCH = "match"
+    NO_MATCH = "no-match"
+    UNDETERMINED = "undetermined"
+
+
+class Cap(StrEnum):
+    """Why a reason's action is milder than its clause says."""
+
+    NEAR_ALONE = "near-alone"  # One perceptual algorithm alone, and the rule wants two.
+    DISPUTED = "disputed"
+
+
+class Applied(StrEnum):
+    """What became of a jurisdiction's rule set in a decision."""
+
+    APPLIED = "applied"
+    NO_RULES = "no-rules"
+    NOT_VALID = "not-valid"
+    OTHER_SCOPE = "other-scope"
+    OTHER_SERVICE = "other-service"
+    PROHIBITED = "prohibited"
+    YIELDED = "yielded"  # Merely permitted, while another jurisdiction of the file prohibits.
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One jurisdiction's answer; None where its rules did not apply."""
+
+    jurisdiction: JurisdictionId
+    applied: Applied
+    rule_version: int | None
+    rule_entry: int | None
+    answer: Answer | None
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One listing that one clause matched."""
+
+    jurisdiction: JurisdictionId
+    rule_version: int
+    rule_entry: int
+    clause: str
+    ref: ListingRef
+    publisher: MemberId
+    class_code: ClassCode
+    algorithm: Algorithm
+    distance_bits: int
+    query_quality: int | None  # None for digests.
+    listing_quality: int | None
+    action: Action
+    cap: Cap | None
+    disputed: bool
+    certifiers: tuple[Certifier, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDuty:
+    jurisdiction: JurisdictionId
+    to: str
+    within_hours: int
+
+
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """The union of what the matching jurisdictions ask. A deadline counts from the decision."""
+
+    reports: tuple[ReportDuty, ...] = ()
+    report_within_hours: int | None = None  # The earliest of them.
+    preserve_days: int = 0
+    user_notices: tuple[tuple[JurisdictionId, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Screening this file is required here and prohibited there: for a person to resolve."""
+
+    required_in: tuple[JurisdictionId, ...]
+    prohibited_in: tuple[JurisdictionId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`listings` were matched in all; `truncated` says that not every reason is named."""
+
+    answer: Answer
+    action: Action
+    code: str | None  # Why it could not be looked at, in part or whole.
+    reasons: tuple[Reason, ...]
+    verdicts: tuple[Verdict, ...]
+    duties: Duties
+    conflict: Conflict | None
+    listings: int
+    truncated: bool
+    stale: bool
+    checkpoint: Place
+
+
+def decision_view(decision: Decision) -> Json:
+    """A decision for JSON: names and numbers, no fingerprint."""
+    duties, conflict = decision.duties, decision.conflict
+    return {
+        "answer": decision.answer.value,
+        "action": decision.action.value,
+        "code": decision.code,
+        "reasons": [_reason_view(reason) for reason in decision.reasons],
+        "jurisdictions": [
+            {
+                "jurisdiction": verdict.jurisdiction,
+                "applied": verdict.applied.value,
+                "rule_version": verdict.rule_version,
+                "rule_entry": verdict.rule_entry,
+                "answer": None if verdict.answer is None else verdict.answer.value,
+                "action": verdict.action.value,
+            }
+            for verdict in decision.verdicts
+        ],
+        "duties": {
+            "reports": [
+                {"jurisdiction": r.jurisdiction, "to": r.to, "within_hours": r.within_hours}
+                for r in duties.reports
+            ],
+            "report_within_hours": duties.report_within_hours,
+            "preserve_days": duties.preserve_days,
+            "user_notices": [
+                {"jurisdiction": name, "text": text} for name, text in duties.user_notices
+            ],
+        },
+        "conflict": conflict
+        and {
+            "required_in": list(conflict.required_in),
+            "prohibited_in": list(conflict.prohibited_in),
+        },
+        "listings": decision.listings,
+        "truncated": decision.truncated,
+        "stale": decision.stale,
+        "checkpoint": {"size": decision.checkpoint.size, "root": decision.checkpoint.root.hex()},
+    }
+
+
+def _reason_view(reason: Reason) -> Json:
+    return {
+        "jurisdiction": reason.jurisdiction,
+        "rule_version": reason.rule_version,
+        "rule_entry": reason.rule_entry,
+        "clause": reason.clause,
+        "listing": str(reason.ref),
+        "publisher": reason.publisher,
+        "class": str(reason.class_code),
+        "algorithm": reason.algorithm.value,
+        "distance_bits": reason.distance_bits,
+        "query_quality": reason.query_quality,
+        "listing_quality": reason.listing_quality,
+        "action": reason.action.value,
+        "cap": None if reason.cap is None else reason.cap.value,
+        "disputed": reason.disputed,
+        "certifiers": [
+            {"agency": who.agency, "entry": who.entry, "how": who.how, "level": who.level}
+            for who in reason.certifiers
+        ],
+    }

@@ -1,0 +1,94 @@
+"""One frozen object a gateway asks: the list, the rules and the checkpoint of one moment.
+
+A gateway builds the next screen from the last one after each delta and swaps the reference;
+requests under way finish on the screen they began with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from accord.ledger.state import Reader
+from accord.matching.decide import applicable, decide
+from accord.matching.decision import Applied, Context, Decision, Place, Query
+from accord.matching.index import Candidates, MatchIndex
+from accord.registry.listings import Registry
+from accord.registry.obligation import PlatformObligations, platform_obligations
+from accord.wire.ids import MemberId
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Screen:
+    """Decides on files as of one checkpoint. `memo` makes the next screen cheaper."""
+
+    obligations: PlatformObligations
+    index: MatchIndex
+    checkpoint: Place
+    memo: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes], repr=False)
+
+    def decide(self, query: Query, context: Context) -> Decision:
+        """Look up and decide. Where no rule applies, or all prohibit, nothing is looked up.
+
+        Raises: Malformed, for a jurisdiction that the platform is not admitted in.
+        """
+        return self.decide_many([query], context)[0]
+
+    def decide_many(self, queries: Sequence[Query], context: Context) -> tuple[Decision, ...]:
+        """`decide` for files of one context, their frames looked up together."""
+        found = self._look_up(queries, context)
+        return tuple(
+            decide(query, candidates, self.obligations, context, self.checkpoint)
+            for query, candidates in zip(queries, found, strict=True)
+        )
+
+    def _look_up(self, queries: Sequence[Query], context: Context) -> list[list[Candidates]]:
+        scoped = applicable(self.obligations, context)
+        clauses = [
+            active
+            for item in scoped
+            if item.applied is Applied.APPLIED
+            for active in item.obligation.clauses
+        ]
+        found: list[list[Candidates]] = [[] for _ in queries]
+        if not clauses:
+            return found
+        near = [
+            (active.threshold_bits or 0, active.clause.near.quality_min)
+            for active in clauses
+            if active.clause.near is not None
+        ]
+        frames: list[tuple[int, bytes, int]] = []
+        for number, query in enumerate(queries):
+            found[number] += [self.index.exact(name, digest) for name, digest in query.digests]
+            frames += [
+                (number, frame.bits, frame.quality)
+                for frame in query.frames
+                if near and frame.quality >= min(floor for _, floor in near)
+            ]
+        if frames:
+            asked = [(bits, quality) for _, bits, quality in frames]
+            answers = self.index.near_many(asked, max(threshold for threshold, _ in near))
+            for (number, _, _), candidates in zip(frames, answers, strict=True):
+                found[number].append(candidates)
+        return found
+
+
+def build_screen(
+    registry: Registry,
+    state: Reader,
+    platform: MemberId,
+    checkpoint: Place,
+    previous: Screen | None = None,
+) -> Screen:
+    """The screen of what `registry` and `state` have folded, which must end at `checkpoint`.
+
+    Cost: 10,000 listings on top of a million, three jurisdictions: see docs/spec/decisions.md.
+    Raises: Unavailable, as `platform_obligations`; the previous screen goes on meanwhile.
+    """
+    snapshot = registry.snapshot()
+    memo = {} if previous is None else dict(previous.memo)
+    obligations = platform_obligations(snapshot, state, platform, memo=memo)
+    if previous is None:
+        index = MatchIndex.build(snapshot, obligations.active_rows)
+    else:
+        index = previous.index.extended(snapshot, obligations.active_rows)
+    return Screen(obligations, index, checkpoint, memo)

@@ -1,0 +1,175 @@
+"""The registry for people: one listing's story, counts for the public, and finding by value.
+
+Not here: pages and tables (consoles, cli). Counts hold no fingerprint; a listing's view says
+which schemes it has, never their values.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from accord.registry.columns import Flags, Rows
+from accord.registry.listings import NOT_APPROVED, REASONS, SCHEMES, Kind, Snapshot
+from accord.registry.obligation import equal_rows
+from accord.statements.batch import Media
+from accord.statements.rules import ClassCode
+from accord.wire.errors import Malformed
+from accord.wire.ids import ListingRef, MemberId
+from accord.wire.limits import CANDIDATES_MAX
+
+
+class Status(StrEnum):
+    """The furthest a listing has come. Whether it is active somewhere is the rules' question."""
+
+    PROPOSED = "proposed"  # Published, not approved by a second person.
+    LISTED = "listed"
+    DISPUTED = "disputed"
+    WITHDRAWN = "withdrawn"
+
+
+_STATUS = tuple(Status)
+
+
+@dataclass(frozen=True, slots=True)
+class OpinionView:
+    """What an agency said about a listing. `detail` is a review level or a reason."""
+
+    entry: int
+    time_ms: int
+    agency: MemberId
+    kind: Kind
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListingView:
+    """Everything known about one listing, without its fingerprints."""
+
+    ref: ListingRef
+    publisher: MemberId
+    class_code: ClassCode
+    media: Media
+    status: Status
+    schemes: tuple[str, ...]
+    pdq_quality: int | None
+    published_ms: int
+    approved_entry: int | None
+    opinions: tuple[OpinionView, ...]
+    equal_to: tuple[ListingRef, ...]  # Other listings with an equal value, by any agency.
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Count:
+    """How many listings an agency has of a class in a status."""
+
+    agency: MemberId
+    class_code: ClassCode
+    status: Status
+    listings: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Found:
+    """A listing within reach of a value. Units: distance in bits, 0 for digests."""
+
+    distance_bits: int
+    ref: ListingRef
+
+
+def listing_view(snapshot: Snapshot, ref: ListingRef) -> ListingView:
+    """Raises: Malformed, for a listing that is not there or that we cannot open."""
+    row = snapshot.row_of(ref)
+    if row is None:
+        raise Malformed("registry.ref_unknown", ref=str(ref))
+    one = np.array([row], dtype=np.uint32)
+    batch = int(snapshot.batch_of(one)[0])
+    there, places = snapshot.values["pdq"].places_of(one)
+    approved = int(snapshot.batches.approved[batch])
+    return ListingView(
+        ref=ref,
+        publisher=snapshot.agencies[snapshot.publisher[row]],
+        class_code=snapshot.classes[snapshot.class_of[row]],
+        media=Media(int(snapshot.media[row])),
+        status=_STATUS[int(_statuses(snapshot)[row])],
+        schemes=tuple(s for s in SCHEMES if snapshot.values[s].value_of(row) is not None),
+        pdq_quality=int(snapshot.pdq_quality[places[0]]) if there[0] else None,
+        published_ms=int(snapshot.batches.time_ms[batch]),
+        approved_entry=None if approved == NOT_APPROVED else approved,
+        opinions=opinions_about(snapshot, row),
+        equal_to=tuple(snapshot.ref_of(int(twin)) for twin in equal_rows(snapshot, row)),
+    )
+
+
+def opinions_about(snapshot: Snapshot, row: int) -> tuple[OpinionView, ...]:
+    """Every endorsement, dispute and withdrawal that covers a row, in log order."""
+    opinions = snapshot.opinions
+    views: list[OpinionView] = []
+    for place in opinions.about(row):
+        kind, detail = Kind(int(opinions.kind[place])), int(opinions.detail[place])
+        views.append(
+            OpinionView(
+                entry=int(opinions.entry[place]),
+                time_ms=int(opinions.time_ms[place]),
+                agency=snapshot.agencies[opinions.agency[place]],
+                kind=kind,
+                detail=str(detail) if kind is Kind.ENDORSE else REASONS[detail].value,
+            )
+        )
+    return tuple(views)
+
+
+def counts(snapshot: Snapshot) -> tuple[Count, ...]:
+    """Listings by agency, class and status: safe to publish."""
+    if not snapshot.count:
+        return ()
+    keys = np.stack([snapshot.publisher, snapshot.class_of, _statuses(snapshot)], axis=1)
+    kinds, totals = np.unique(keys, axis=0, return_counts=True)
+    found = [
+        Count(
+            agency=snapshot.agencies[publisher],
+            class_code=snapshot.classes[number],
+            status=_STATUS[status],
+            listings=int(total),
+        )
+        for (publisher, number, status), total in zip(kinds, totals, strict=True)
+    ]
+    return tuple(sorted(found))
+
+
+def find(
+    snapshot: Snapshot, scheme: str, value: bytes, distance_bits: int = 0
+) -> tuple[Found, ...]:
+    """Listings of any status with this digest, or within a distance of this PDQ, closest first;
+    at most `limits.CANDIDATES_MAX`. Raises: Malformed, for a scheme or length that cannot be."""
+    column = snapshot.values.get(scheme)
+    if column is None or len(value) != column.values.shape[1]:
+        raise Malformed("registry.value", scheme=scheme[:32], size=len(value))
+    if scheme != "pdq" or distance_bits == 0:
+        rows = column.equal_to(value)[:CANDIDATES_MAX]
+        return tuple(Found(0, snapshot.ref_of(int(row))) for row in rows)
+    differing = column.values.view(np.uint64) ^ np.frombuffer(value, dtype=np.uint64)
+    distances = np.bitwise_count(differing).sum(axis=1, dtype=np.uint16)
+    places = np.flatnonzero(distances <= distance_bits)
+    ranked = places[np.argsort(distances[places], kind="stable")][:CANDIDATES_MAX]
+    return tuple(
+        Found(int(distances[place]), snapshot.ref_of(int(column.rows[place]))) for place in ranked
+    )
+
+
+def listed_rows(snapshot: Snapshot) -> Rows:
+    """Approved and not withdrawn: what an agency takes home, ascending."""
+    status = _statuses(snapshot)
+    wanted: Flags = status == _STATUS.index(Status.LISTED)
+    wanted |= status == _STATUS.index(Status.DISPUTED)
+    return np.flatnonzero(wanted).astype(np.uint32)
+
+
+def _statuses(snapshot: Snapshot) -> Rows:
+    """The status of each row, as a place in `Status`."""
+    batches = snapshot.batches
+    approved = np.repeat(batches.approved != NOT_APPROVED, batches.count)
+    status = np.where(approved, _STATUS.index(Status.LISTED), _STATUS.index(Status.PROPOSED))
+    status[approved & (snapshot.disputed != 0)] = _STATUS.index(Status.DISPUTED)
+    status[snapshot.withdrawn] = _STATUS.index(Status.WITHDRAWN)
+    return status.astype(np.uint32)
