@@ -27,7 +27,7 @@ from accord.statements.envelope import parse_envelope
 from accord.tlog.policy import VerifiedCheckpoint
 from accord.tlog.tiles import parse_bundle
 from accord.wire.digests import sha256
-from accord.wire.errors import Broken, Unavailable, Unproven
+from accord.wire.errors import Broken, Malformed, Unavailable, Unproven
 from accord.wire.ids import ChainId, GroupId, MemberId, TimeMs
 
 Progress = Callable[[str, int, int], None]  # What is being fetched, how many are done, of how many.
@@ -124,7 +124,7 @@ class Replica:
                 if pull is not None:
                     leaves = self._store.leaves(pull.first, size)
                     self._advance(self._follower.stage(pull, leaves))
-        except Unproven as err:
+        except (Unproven, Malformed) as err:
             mend = "move the file away and follow again"
             raise Unproven("replica.tampered", why=str(err), mend=mend) from err
         return self.size - before
@@ -288,17 +288,17 @@ def sync_any(
     sources: Sequence[LogSource],
     now_ms: TimeMs,
     progress: Progress = no_progress,
-) -> tuple[int, list[tuple[str, Unproven]]]:
+) -> tuple[int, list[tuple[str, Unproven | Malformed]]]:
     """Follow the first source that answers truthfully: entries gained, and who lied how.
 
-    Raises: Unavailable if nobody answered; the first Unproven if all who did were refused.
+    Raises: Unavailable if nobody answered; the first refusal if all who did were refused.
     """
-    lies: list[tuple[str, Unproven]] = []
+    lies: list[tuple[str, Unproven | Malformed]] = []
     silent: Unavailable | None = None
     for source in sources:
         try:
             return replica.sync(source, now_ms, progress), lies
-        except Unproven as err:
+        except (Unproven, Malformed) as err:
             lies.append((source.name, err))
         except Unavailable as err:
             silent = err

@@ -24,6 +24,7 @@ class ReplicaStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = sqlite3.connect(path, timeout=10, check_same_thread=False)
+            self._db.text_factory = bytes  # What is not ours then fails as a hash, not as text.
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(SCHEMA)
