@@ -79,3 +79,22 @@ LONG_POLLS_MAX: Final = 1_024  # Followers that wait for the next head at one no
 # Agency
 RULE_FILE_BYTES_MAX: Final = 262_144  # A rule set that fits an envelope, with ample comments.
 RULE_FILE_DEPTH_MAX: Final = 8  # A rule set nests 5 deep.
+
+# Scanning
+RECEIPT_BATCH_MAX: Final = 512  # Receipts that share one fsync: about 1 MB.
+RECEIPT_QUEUE_MAX: Final = 8192  # Receipts that wait for the disk; more are told to back off.
+RECEIPT_SECRETS_MS: Final = 7_776_000_000  # Salts open a receipt for 90 days, then are deleted.
+SCREEN_JSON_BYTES_MAX: Final = 262_144  # Fingerprints of 128 frames are 15 KB.
+SCREEN_BYTES_IN_FLIGHT_MAX: Final = 400_000_000  # Request bodies held at once; more back off.
+UPLOAD_ID_CHARS_MAX: Final = 64
+ATTEST_GAP_MS: Final = 3_000  # Attestations are at least so far apart: a burst is one.
+ATTEST_LIFE_MS: Final = 600_000  # `not_after` of an attestation.
+ATTEST_ANCHOR_MS: Final = 3_600_000  # New receipts are anchored in the ledger within the hour.
+REPLICA_POLL_MS: Final = 250  # How often a reader looks whether another process has synced.
+FOLLOW_WAIT_MS: Final = 10_000  # One long poll of a follower; also how late it notices a stop.
+FOLLOW_BACKOFF_MS_MAX: Final = 15_000  # Between tries while no node answers.
+
+# Audit
+SYNC_SLACK_MS: Final = 60_000  # Added to each deadline, which counts from block time.
+BACKDATED_SLACK_MS: Final = 3_600_000  # A statement may be an hour old when it is logged.
+AUDIT_LEAVES_MAX: Final = 20_000_000  # Receipts one audit reads.
