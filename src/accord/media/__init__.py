@@ -1,1 +1,12 @@
-"""Placeholder."""
+"""The decoding sandbox: outside bytes reach image decoders only in worker processes.
+
+Refuses to decode in the calling process, to wait without bound, and to let one file's hang or
+crash touch another's answer.
+
+Entry points: `DecoderPool`, `walk`, `read_file`.
+"""
+
+from accord.media.pool import DecoderPool
+from accord.media.walk import Unlisted, read_file, walk
+
+__all__ = ["DecoderPool", "Unlisted", "read_file", "walk"]

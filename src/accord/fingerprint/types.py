@@ -1,0 +1,147 @@
+"""What a file's fingerprinting yields: values that are safe to log.
+
+Not here: how they are computed (`decode`), where (`accord.media`). A fingerprint's repr shows two
+bytes of it, never the whole. "Could not compute" is a type of its own, `Unhashable`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Final
+
+from accord.wire.errors import Malformed
+from accord.wire.limits import IMAGE_FRAMES_MAX, IMAGE_SIDE_MAX
+from accord.wire.record import Count, Size, Text, Uint
+
+PDQ_BYTES: Final = 32
+PDQ_QUALITY_TOP: Final = 100
+VIEWS_MAX: Final = 2 * IMAGE_FRAMES_MAX  # Each sampled frame, on white and on black.
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """One PDQ fingerprint. Shape: 32 bytes in the order the reference prints hex.
+
+    Units: quality 0 to 100, as the reference computes it.
+    Raises: Malformed.
+    """
+
+    bits: Annotated[bytes, Size(PDQ_BYTES, PDQ_BYTES)]
+    quality: Annotated[int, Uint(0, PDQ_QUALITY_TOP)]
+
+    def __post_init__(self) -> None:
+        if len(self.bits) != PDQ_BYTES:
+            raise Malformed("fingerprint.length", got=len(self.bits))
+        if not 0 <= self.quality <= PDQ_QUALITY_TOP:
+            raise Malformed("fingerprint.quality", got=self.quality)
+
+    def __repr__(self) -> str:
+        return f"Fingerprint({self.bits[:2].hex()}.., quality={self.quality})"
+
+
+def distance_bits(left: bytes, right: bytes) -> int:
+    """Hamming distance of two PDQ bit strings. Units: bits, 0 to 256."""
+    return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).bit_count()
+
+
+@dataclass(frozen=True, slots=True)
+class FramePdq:
+    """PDQ of one frame of a file; a still picture is frame 0 at 0 ms.
+
+    A frame whose transparency matters comes twice: first on white, then, with the same index,
+    on black.
+    """
+
+    index: Annotated[int, Uint(0, 2**31 - 1)]
+    time_ms: Annotated[int, Uint(0, 2**53)]
+    bits: Annotated[bytes, Size(PDQ_BYTES, PDQ_BYTES)]
+    quality: Annotated[int, Uint(0, PDQ_QUALITY_TOP)]
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint(self.bits, self.quality)
+
+    def __repr__(self) -> str:
+        return f"FramePdq({self.index}, {self.time_ms} ms, {self.fingerprint!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Cryptographic digests of the file as received."""
+
+    md5: Annotated[bytes, Size(16, 16)]
+    sha1: Annotated[bytes, Size(20, 20)]
+    sha256: Annotated[bytes, Size(32, 32)]
+
+    def __repr__(self) -> str:
+        return f"Digests(sha256={self.sha256[:2].hex()}..)"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFacts:
+    """What the file says it is, upright: `format` is a lower-case name of `decode.FORMATS`."""
+
+    format: Annotated[str, Text(3, 8)]
+    width: Annotated[int, Uint(1, IMAGE_SIDE_MAX)]
+    height: Annotated[int, Uint(1, IMAGE_SIDE_MAX)]
+    frames: Annotated[int, Uint(1, 2**31 - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The decoded half of an answer: what a decoder worker sends back.
+
+    `pdq` has the main picture first and is of any quality; at least one of it reaches
+    `PDQ_QUALITY_MIN`.
+    """
+
+    pdq: Annotated[tuple[FramePdq, ...], Count(1, VIEWS_MAX)]
+    facts: MediaFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprinted:
+    """All fingerprints of one file, the main picture first. See `Examined`."""
+
+    digests: Digests
+    pdq: tuple[FramePdq, ...]
+    facts: MediaFacts
+
+    @property
+    def main(self) -> Fingerprint:
+        """The fingerprint of the main picture; its quality may be below the floor."""
+        return self.pdq[0].fingerprint
+
+
+class UnhashableCode(StrEnum):
+    """Why there is no fingerprint. Stable; a reader answers Undetermined, never NoMatch."""
+
+    EMPTY = "image.empty"
+    UNKNOWN_FORMAT = "image.unknown_format"
+    TOO_LARGE = "image.too_large"
+    TRUNCATED = "image.truncated"
+    NOT_DECODABLE = "image.not_decodable"
+    TOO_FLAT = "image.too_flat"
+    TIMEOUT = "image.timeout"
+    CRASHED = "image.crashed"
+    UNREADABLE = "file.unreadable"
+
+
+REASONS: Final[dict[UnhashableCode, str]] = {
+    UnhashableCode.EMPTY: "the file has no bytes",
+    UnhashableCode.UNKNOWN_FORMAT: "the content is none of the picture formats read here",
+    UnhashableCode.TOO_LARGE: "more bytes, pixels or memory than the limits allow",
+    UnhashableCode.TRUNCATED: "the file ends before its picture does",
+    UnhashableCode.NOT_DECODABLE: "the picture's data is damaged or of an unsupported kind",
+    UnhashableCode.TOO_FLAT: "too little detail to tell this picture from others",
+    UnhashableCode.TIMEOUT: "decoding took longer than the limit",
+    UnhashableCode.CRASHED: "the decoder died on this file",
+    UnhashableCode.UNREADABLE: "not a regular file, or it may not be read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unhashable:
+    """No fingerprint, and why; the digests are still there whenever the bytes were read."""
+
+    code: UnhashableCode
+    digests: Digests | None

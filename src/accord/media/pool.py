@@ -1,0 +1,170 @@
+"""Fingerprints of outside bytes through a pool of decoder workers.
+
+A file that hangs or kills its worker costs one worker start and gets its own code; the others
+never notice. Digests are computed here, so that a worker cannot lie about them. There is no
+in-process mode.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from accord.fingerprint import (
+    Examined,
+    Fingerprinted,
+    Unhashable,
+    UnhashableCode,
+    digests_of,
+)
+from accord.media.process import WORKER_ARGV, Died, TookTooLong, WorkerProcess
+from accord.media.worker import parse_answer
+from accord.wire.errors import Malformed, Unavailable
+from accord.wire.limits import (
+    DECODE_WAIT_MS,
+    DECODER_FILES_MAX,
+    DECODER_QUEUE_MAX,
+    DECODER_QUEUE_WAIT_MS,
+    IMAGE_BYTES_MAX,
+)
+
+
+class DecoderPool:
+    """`workers` decoder processes, started on first use. Safe to share between threads."""
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        argv: Sequence[str] = WORKER_ARGV,
+        wait_ms: int = DECODE_WAIT_MS,
+        files_max: int = DECODER_FILES_MAX,
+        queue_max: int = DECODER_QUEUE_MAX,
+        queue_wait_ms: int = DECODER_QUEUE_WAIT_MS,
+    ) -> None:
+        if workers < 1:
+            raise ValueError("a pool has at least one worker")
+        self.workers = workers
+        self._argv = tuple(argv)
+        self._wait_ms = wait_ms
+        self._files_max = files_max
+        self._queue_wait_s = queue_wait_ms / 1000
+        # One slot a worker; None is a worker not started yet. Last in first out keeps few warm.
+        self._slots: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
+        for _ in range(workers):
+            self._slots.put(None)
+        self._places = threading.BoundedSemaphore(workers + queue_max)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decoder-pool")
+        self._closing = threading.Lock()
+        self._is_closed = False
+
+    def fingerprint(self, data: bytes) -> Fingerprinted | Unhashable:
+        """All fingerprints of one file, or why there are none.
+
+        Raises: Unavailable `media.busy` when too many wait already or no worker comes free in
+        time, `media.start` when workers do not start, `media.closed`.
+        """
+        self._enter()
+        try:
+            return self._fingerprint(data)
+        finally:
+            self._places.release()
+
+    async def fingerprint_async(self, data: bytes) -> Fingerprinted | Unhashable:
+        """`fingerprint` for an event loop. Raises: as `fingerprint`."""
+        self._enter()
+        try:
+            work = self._threads.submit(self._fingerprint, data)
+        except RuntimeError as err:  # Closed between the two lines.
+            self._places.release()
+            raise Unavailable("media.closed") from err
+        # The place is given back when the work ends, even if the caller has gone by then.
+        work.add_done_callback(lambda _: self._places.release())
+        return await asyncio.wrap_future(work)
+
+    def worker_pids(self) -> tuple[int, ...]:
+        """Process ids of the idle workers, for operators and tests."""
+        with self._slots.mutex:
+            return tuple(slot.pid for slot in self._slots.queue if slot is not None)
+
+    def close(self) -> None:
+        """Waits for files in work, then ends every worker. Repeating it changes nothing."""
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for _ in range(self.workers):
+            # A file in work ends within its own time limit, so this wait is bounded too.
+            slot = self._slots.get()
+            if slot is not None:
+                slot.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _enter(self) -> None:
+        if self._is_closed:
+            raise Unavailable("media.closed")
+        if not self._places.acquire(blocking=False):
+            raise Unavailable("media.busy")
+
+    def _fingerprint(self, data: bytes) -> Fingerprinted | Unhashable:
+        if len(data) > IMAGE_BYTES_MAX:
+            return Unhashable(UnhashableCode.TOO_LARGE, None)
+        digests = digests_of(data)
+        answer = self._examine(data)
+        if isinstance(answer, UnhashableCode):
+            return Unhashable(answer, digests)
+        return Fingerprinted(digests, answer.pdq, answer.facts)
+
+    def _examine(self, data: bytes) -> Examined | UnhashableCode:
+        try:
+            slot = self._slots.get(timeout=self._queue_wait_s)
+        except queue.Empty:
+            raise Unavailable("media.busy") from None
+        kept: WorkerProcess | None = None
+        try:
+            worker = self._ready(slot)
+            try:
+                answer = parse_answer(worker.ask(data, self._wait_ms))
+            except TookTooLong:
+                worker.kill()
+                return UnhashableCode.TIMEOUT
+            except (Died, Malformed):
+                worker.kill()
+                return UnhashableCode.CRASHED
+            except BaseException:
+                worker.kill()  # An interrupt mid-answer: what comes next would be out of step.
+                raise
+            kept = self._unless_spent(worker)
+            return answer
+        finally:
+            self._slots.put(kept)
+
+    def _ready(self, slot: WorkerProcess | None) -> WorkerProcess:
+        """A living worker: one that died idle is replaced and no file is blamed for it."""
+        if slot is not None and slot.is_alive():
+            return slot
+        if slot is not None:
+            slot.kill()
+        if self._is_closed:
+            raise Unavailable("media.closed")
+        return WorkerProcess(self._argv)
+
+    def _unless_spent(self, worker: WorkerProcess) -> WorkerProcess | None:
+        if worker.files_done < self._files_max:
+            return worker
+        worker.stop()
+        return None
