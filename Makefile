@@ -64,7 +64,7 @@ e2e: browser
 	@$(RUN) pytest tests/e2e
 
 vectors: setup  ## Regenerate vectors/ and show what changed
-	@$(RUN) python -m tests.vectors.generate
+	@$(RUN) python tests/vectors/generate.py
 	@git diff --stat -- vectors
 
 bench: setup
