@@ -157,9 +157,7 @@ def test_obligations_equal_the_slow_twin(
 
 
 @given(st.lists(STEP, max_size=25), st.lists(st.integers(0, 60), max_size=4))
-def test_any_chunking_and_any_restart_give_one_registry(
-    steps: list[Step], cuts: list[int]
-) -> None:
+def test_any_chunking_and_any_restart_give_one_registry(steps: list[Step], cuts: list[int]) -> None:
     world = World()
     world.put_rules("AT", rule_set(clause(2, 2)))
     tell(world, [("publish", "ada", [Listing(A1, md5=bytes(16))], (0, 0, 1, 0), None), *steps])

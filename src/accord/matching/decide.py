@@ -310,6 +310,7 @@ def _reason(hit: _Hits, place: int, obligations: PlatformObligations) -> Reason:
     quality = int(_qualities(snapshot, hit.rows[place : place + 1])[0])
     return Reason(
         jurisdiction=hit.obligation.jurisdiction,
+        rule_title=rule.rule_set.title,
         rule_version=rule.version,
         rule_entry=rule.entry,
         clause=hit.active.clause.name,

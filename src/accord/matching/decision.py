@@ -108,6 +108,7 @@ class Reason:
     """One listing that one clause matched."""
 
     jurisdiction: JurisdictionId
+    rule_title: str
     rule_version: int
     rule_entry: int
     clause: str
@@ -211,6 +212,7 @@ def decision_view(decision: Decision) -> Json:
 def _reason_view(reason: Reason) -> Json:
     return {
         "jurisdiction": reason.jurisdiction,
+        "rule_title": reason.rule_title,
         "rule_version": reason.rule_version,
         "rule_entry": reason.rule_entry,
         "clause": reason.clause,
