@@ -15,10 +15,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from accord.client.home import Home, PrivateKey
+from accord.client.home import PrivateKey
 from accord.client.signing import signed_headers
-from accord.statements.bodies import Role
+from accord.tlog.checkpoint import parse_checkpoint
+from accord.tlog.note import parse_note
 from accord.wire.errors import AccordError, Malformed, Rejected, Unavailable, Unproven
+from accord.wire.ids import ChainId
 from accord.wire.limits import (
     BLOB_BYTES_MAX,
     CHECKPOINT_BYTES_MAX,
@@ -39,10 +41,6 @@ CONNECT_S: Final = 5.0
 ANSWER_S: Final = 30.0
 ATTEMPTS: Final = 5
 BACKOFF_S: Final = 0.1  # Doubles: 0.1, 0.2, 0.4, 0.8 s.
-# Machines first: a person's key signs statements, and requests only where there is no other.
-CALLING_ROLES: Final = (Role.KEEPER, Role.SCANNER, Role.AUDITOR, Role.ANALYST, Role.GOVERNOR)
-
-Signer = Home | PrivateKey | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,35 +53,25 @@ class _Ask:
     wait_s: float = ANSWER_S
 
 
-def request_key(home: Home) -> PrivateKey:
-    """The key of a home that signs its requests. Raises: Malformed, where there is none."""
-    for role in CALLING_ROLES:
-        for key in home.keys:
-            if key.role is role:
-                return key
-    raise Malformed("home.no_such_key", role="one that may call a node")
-
-
 class NodeClient:
-    """One node, as one member or as nobody. Not for several threads at once.
+    """One node, as the member whose `key` signs, or as nobody. Threads may share it.
 
-    `base_url` defaults to the first node of a home. Raises: Malformed, Unproven, Rejected,
-    Unavailable, from every method, as the node answered; Unavailable also when it did not.
+    Also a `replica.LogSource`. Raises: Malformed, Unproven, Rejected, Unavailable, from every
+    method, as the node answered; Unavailable also when it did not.
     """
 
     def __init__(
         self,
-        signer: Signer,
-        base_url: str | None = None,
+        base_url: str,
+        chain: ChainId | None = None,
+        key: PrivateKey | None = None,
         *,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        if isinstance(signer, Home):
-            base_url = base_url or next(iter(signer.nodes), None)
-            signer = request_key(signer)
-        self._key = signer
-        self._base = _check_url(base_url or "")
+        self._base = _check_url(base_url)
+        self._chain = chain
+        self._key = key
         self._sleep = sleep
         limits = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
         self._http = httpx.Client(timeout=limits, transport=transport, trust_env=False)
@@ -103,22 +91,23 @@ class NodeClient:
         self._http.close()
 
     @property
-    def base_url(self) -> str:
+    def name(self) -> str:
+        """Its base URL."""
         return self._base
 
     def fetch_checkpoint(self) -> bytes:
         return self._ask(_Ask("GET", "/checkpoint", CHECKPOINT_BYTES_MAX))
 
-    def fetch_transition(self, size: int) -> bytes:
+    def fetch_checkpoint_at(self, size: int) -> bytes:
         """The checkpoint at which the policy changed."""
         return self._ask(_Ask("GET", f"/checkpoint/{size}", CHECKPOINT_BYTES_MAX))
 
-    def fetch_transitions(self) -> tuple[int, ...]:
-        """The sizes at which the policy changed, as the node claims them."""
+    def fetch_transitions(self) -> list[int]:
+        """The sizes at which the policy changed, ascending, as the node claims them."""
         value = self._json(_Ask("GET", "/transitions", DOCUMENT_BYTES_MAX))
         if not isinstance(value, list) or not all(type(item) is int for item in value):
             raise Malformed("http.answer", path="/transitions")
-        return tuple(value)
+        return list(value)
 
     def fetch_tile(self, path: str) -> bytes:
         """A tile or bundle by its C2SP path, such as `tile/0/000.p/7`."""
@@ -130,15 +119,22 @@ class NodeClient:
     def fetch_genesis(self) -> bytes:
         return self._ask(_Ask("GET", "/genesis", DOCUMENT_BYTES_MAX))
 
-    def wait(self, size: int, wait_s: float = LONG_POLL_MS_MAX / 1000) -> bytes:
-        """The newest checkpoint, once it is larger than `size` or the time is over."""
-        wait_ms = max(0, min(int(wait_s * 1000), LONG_POLL_MS_MAX))
-        path = f"/wait?size={size}&wait_ms={wait_ms}"
-        return self._ask(_Ask("GET", path, CHECKPOINT_BYTES_MAX, wait_s=wait_ms / 1000 + ANSWER_S))
+    def wait(self, size: int, timeout_ms: int = LONG_POLL_MS_MAX) -> int:
+        """The log's size as the node claims it, once it is above `size` or the time is up.
 
-    def fetch_blob(self, sha256: bytes) -> bytes:
+        Raises: Unproven, where it is the log of another chain.
+        """
+        wait_ms = max(0, min(timeout_ms, LONG_POLL_MS_MAX))
+        path = f"/wait?size={size}&wait_ms={wait_ms}"
+        ask = _Ask("GET", path, CHECKPOINT_BYTES_MAX, wait_s=wait_ms / 1000 + ANSWER_S)
+        claimed = parse_checkpoint(parse_note(self._ask(ask)).text)
+        if self._chain not in (None, claimed.origin):
+            raise Unproven("http.chain", got=claimed.origin)
+        return claimed.size
+
+    def fetch_blob(self, digest: bytes) -> bytes:
         """The bytes a node gives for this digest; compare them before use."""
-        return self._ask(_Ask("GET", f"/blob/{sha256.hex()}", BLOB_BYTES_MAX, signed=True))
+        return self._ask(_Ask("GET", f"/blob/{digest.hex()}", BLOB_BYTES_MAX, signed=True))
 
     def members(self) -> dict[str, Any]:
         value = self._json(_Ask("GET", "/members", DOCUMENT_BYTES_MAX, signed=True))
