@@ -1,5 +1,7 @@
 """Starts the cloud drive as the process it is, and a browser to look at it with."""
 
+import io
+import math
 import os
 import queue
 import shutil
@@ -17,6 +19,7 @@ import httpx
 from PIL import Image, ImageDraw
 
 DRIVE_FOLDER = Path(__file__).parent.parent / "examples" / "clouddrive"
+sys.path.append(str(DRIVE_FOLDER))  # Whoever imports this kit can import `clouddrive`.
 PLACES = ("NL:Netherlands", "IE:Ireland")
 CHROMIUM_ARGS = (
     "--no-sandbox",
@@ -74,7 +77,7 @@ def start_drive(
     port: int = 0,
     places: Sequence[str] = PLACES,
     token_file: Path | None = None,
-    wait_s: float = 30.0,
+    wait_s: float = 60.0,
 ) -> RunningDrive:
     """A drive that listens. Raises: RuntimeError with its output when it did not come up."""
     command = [sys.executable, "-m", "clouddrive", "--gateway", gateway, "--data", str(data)]
@@ -138,6 +141,13 @@ def wait_until(what: Callable[[], bool], wait_s: float = 15.0) -> None:
         time.sleep(0.05)
 
 
+def png_bytes(seed: int) -> bytes:
+    """One landscape as a file; equal seeds, equal bytes."""
+    content = io.BytesIO()
+    landscape(seed, (320, 240)).save(content, "PNG")
+    return content.getvalue()
+
+
 def find_chromium() -> str | None:
     """A Chromium to drive, or None: then browser tests are skipped with the reason."""
     names = (os.environ.get("ACCORD_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
@@ -164,12 +174,12 @@ def landscape(seed: int, size: tuple[int, int] = (640, 480)) -> Image.Image:
         (sun[0] - sun[2], sun[1] - sun[2], sun[0] + sun[2], sun[1] + sun[2]), fill="#fffdf2"
     )
     for layer in range(5):
-        base = height * (46 + layer * 11) / 100
+        base = height * (44 + layer * 12) / 100
         points = [(0.0, float(height))]
-        for step in range(0, width + 20, 20):
-            wave = (step * (seed + layer * 3 + 2) * 7 // 20 + seed * 31 + layer * 57) % 200
-            bend = abs(100 - wave) / 100
-            points.append((step, base - bend * height * (0.2 - layer * 0.03)))
+        for x in range(0, width + 8, 8):
+            long = math.sin(x / (150 - layer * 12) + seed * 2.3 + layer * 1.9)
+            short = math.sin(x / (47 + seed % 3 * 9) + seed + layer * 4.1)
+            points.append((float(x), base - height * (0.075 * long + 0.025 * short)))
         points.append((float(width), float(height)))
         draw.polygon(points, fill=_mix(_mix(sky, land, 0.35), land, layer / 4))
     return picture

@@ -145,6 +145,9 @@ _OUTCOMES = {
 }
 
 
+_TAGGED = "stays in the drive, marked on this page alone"
+
+
 def clock_text(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
@@ -291,7 +294,7 @@ def _match(row: MatchRow) -> MatchView:
         decision=verdict.decision.replace("_", " "),
         action=verdict.action,
         code=verdict.code,
-        outcome=_OUTCOMES.get(row.state, row.state.value),
+        outcome=_TAGGED if verdict.action == "tag" else _OUTCOMES.get(row.state, row.state.value),
         reasons=verdict.reasons,
         checkpoint_size=verdict.checkpoint_size,
         stale=verdict.stale,

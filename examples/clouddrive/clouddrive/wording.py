@@ -3,7 +3,6 @@
 Nothing here takes an agency, a listing or a fingerprint: an explanation cannot reveal them.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 from clouddrive.store import State
@@ -28,8 +27,8 @@ GONE_HEADING: Final = "This file is no longer here"
 _REFUSED: Final = (
     "An automatic check compared it with a list that we are required to use,"
     " and the rule for that list tells us not to take it.",
-    "This is not a judgement about you. Automatic checks can be wrong, and a person will look"
-    " at it if you ask.",
+    "This is not a judgement about you. Automatic checks can be wrong: if you ask, a person"
+    " reviews it.",
 )
 _HELD: Final = (
     "An automatic check asks for a person to look before this file can be shown."
@@ -39,8 +38,8 @@ _HELD: Final = (
 _REMOVED: Final = (
     "The list we are required to use has changed, and stored files were checked again."
     " Under the rule for that list this file cannot be shown any more.",
-    "This is not a judgement about you. Automatic checks can be wrong, and a person will look"
-    " at it if you ask.",
+    "This is not a judgement about you. Automatic checks can be wrong: if you ask, a person"
+    " reviews it.",
 )
 
 
@@ -103,7 +102,3 @@ def age_text(age_ms: int) -> str:
         if seconds >= length:
             return f"{seconds // length} {unit}"
     return f"{seconds} s"
-
-
-def one_line(parts: Sequence[str]) -> str:
-    return " ".join(part for part in parts if part)
