@@ -174,6 +174,7 @@ def test_any_chunking_and_any_restart_give_one_registry(steps: list[Step], cuts:
     }
     assert len(roots) == 1
     for scheme, values in whole.values.items():
+        assert list(values.order) == list(again.values[scheme].order)
         assert [list(part) for part in values.equal_groups] == [
             list(part) for part in again.values[scheme].equal_groups
         ]

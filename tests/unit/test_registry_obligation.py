@@ -91,6 +91,13 @@ def test_governance_floors_hold_above_the_rule(floor: str) -> None:
     assert world.active() == []
 
 
+def test_a_removed_agency_is_not_one_of_k() -> None:
+    world = world_with(2, 1)
+    world.endorse("bea", world.publish("ada", listing(1)))
+    world.put_agency("ada", "AT", 0, standing=Standing.REMOVED)
+    assert world.active() == []
+
+
 def test_a_removed_agency_stops_counting() -> None:
     world = world_with(2, 2)
     entry = world.publish("ada", listing(1))
@@ -178,6 +185,16 @@ def test_a_removed_agency_no_longer_disputes() -> None:
     world.dispute("ada", world.publish("bea", listing(1)))
     assert world.active() == ["0/0?"]
     world.put_agency("ada", "AT", 0, standing=Standing.REMOVED)
+    assert world.active() == ["0/0"]
+
+
+def test_a_removed_publisher_no_longer_disputes_its_own_listing() -> None:
+    world = world_with(1, 1)
+    entry = world.publish("cyd", listing(1))
+    world.endorse("bea", entry)
+    world.dispute("cyd", entry)
+    assert world.active() == ["0/0?"]
+    world.put_agency("cyd", "CY", 3, standing=Standing.REMOVED)
     assert world.active() == ["0/0"]
 
 
