@@ -1,8 +1,11 @@
 """The command `accord`: assembles subcommands, no logic of its own."""
 
+import sys
+
 import typer
 
-from accord.cli import fingerprint
+from accord.cli import failures, fingerprint, node
+from accord.wire.errors import AccordError
 
 app = typer.Typer(
     name="accord",
@@ -19,7 +22,12 @@ def _root() -> None:
 
 
 fingerprint.register(app)
+node.register(app)
 
 
 def main() -> None:
-    app()
+    """Run one command; a refusal names its code, its cause and the mend, and exits with 1."""
+    try:
+        app()
+    except AccordError as err:
+        sys.exit(failures.fail(err))

@@ -36,7 +36,6 @@ from accord.wire.ids import TimeMs
 STORE_FILE = "node.db"
 RUNNING_FILE = "node.json"
 LOCK_FILE = "lock"
-DEFAULT_PORT = 8700
 STOP_WAIT_S = 3
 
 diagnostics = logging.getLogger(__name__)
