@@ -1,0 +1,445 @@
+"""Rule sets as people write them: a YAML file a jurisdiction, with defaults that fail safe.
+
+`parse_rule_file` reports every mistake of a file at once, each with its line, its field and how
+to mend it; `dump_rule_file` is its inverse: `parse_rule_file(dump_rule_file(x)) == x`.
+Not here: whether the consortium's floors allow the rules; the ledger says that when they are set.
+Source: docs/spec/rules.md.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from importlib import resources
+from typing import Any, Final, get_type_hints
+
+from accord.agency.yamltree import (
+    Fault,
+    Faulty,
+    Fields,
+    Items,
+    Node,
+    Scalar,
+    dump_lines,
+    parse_tree,
+)
+from accord.statements.rules import (
+    EXACT_ALGORITHMS,
+    Action,
+    Algorithm,
+    Certification,
+    ClassCode,
+    Clause,
+    Exact,
+    LegalBasis,
+    Modality,
+    Near,
+    Report,
+    RuleSet,
+    Scope,
+    Service,
+)
+from accord.wire import cbor, record
+from accord.wire.errors import Malformed
+from accord.wire.limits import ENVELOPE_BYTES_MAX, PDQ_QUALITY_MIN, PDQ_THRESHOLD_MAX
+
+CODE: Final = "rules.field"
+TEMPLATES: Final = ("eu-member-state", "uk", "us")
+RULE_SET_BYTES_MAX: Final = ENVELOPE_BYTES_MAX - 1024  # Room for the statement around it.
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+UNIT_MINUTES: Final = {"minute": 1, "hour": 60, "day": 1440, "week": 10080, "year": 366 * 1440}
+REVIEWS: Final = ("digest", "one-person", "two-persons")  # By `ReviewLevel`.
+DURATION_RE: Final = re.compile(r"(0|[1-9][0-9]{0,6}) +(minute|hour|day|week|year)s?")
+CLASS_RE: Final = re.compile(r"([^/]+)/(?:([^/]+)/)?([^/]+)")
+REQUIRED: Final = object()
+BAD: Final = object()  # What a reader gives for a value it has reported.
+
+
+@dataclass(slots=True)
+class _Faults:
+    """The mistakes found so far."""
+
+    found: list[Fault] = field(default_factory=list)
+
+    def add(self, node: Node, where: str, mend: str) -> object:
+        self.found.append(Fault(node.line, where, mend))
+        return BAD
+
+
+Read = Callable[[_Faults, Node, str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    """A field of the file: the record's field it fills, how it is read, what it is if left out."""
+
+    target: str
+    read: Read
+    default: object = REQUIRED
+
+
+def parse_rule_file(raw: bytes) -> RuleSet:
+    """Raises: Faulty (a Malformed `rules.field`) that holds every mistake of the file."""
+    node, twice = parse_tree(raw, CODE)
+    faults = _Faults(twice)
+    value = _map(RuleSet, TOP)(faults, node, "")
+    rule_set: RuleSet | None = None
+    if not faults.found:
+        rule_set = record.load_record(RuleSet, _plain(value))
+        _check_whole(faults, node, rule_set)
+    if rule_set is None or faults.found:
+        raise Faulty(CODE, tuple(sorted(faults.found, key=lambda fault: fault.line)))
+    return rule_set
+
+
+def template(name: str) -> str:
+    """A rule file to start from, for counsel to check. Raises: Malformed."""
+    if name not in TEMPLATES:
+        raise Malformed("rules.template", name=name[:40], have=", ".join(TEMPLATES))
+    return resources.files("accord.agency").joinpath("templates", f"{name}.yaml").read_text("utf-8")
+
+
+def _check_whole(faults: _Faults, node: Node, rules: RuleSet) -> None:
+    """What no field can tell alone."""
+    if rules.valid_to_ms is not None and rules.valid_to_ms <= rules.valid_from_ms:
+        faults.add(_at(node, "valid_to"), "valid_to", "let it come after valid_from")
+    names = [clause.name for clause in rules.clauses]
+    for i, clause in enumerate(rules.clauses):
+        here = _at(node, "clauses", i)
+        if clause.name in names[:i]:
+            faults.add(_at(here, "name"), f"clauses[{i}].name", "give each clause its own name")
+        if clause.exact is None and clause.near is None:
+            faults.add(here, f"clauses[{i}]", "say what an exact or a near match leads to")
+    if len(record.encode_record(rules)) > RULE_SET_BYTES_MAX:
+        faults.add(node, "file", "too large for one statement: name fewer classes or clauses")
+
+
+def _at(node: Node, *path: str | int) -> Node:
+    """The node at a path, or the nearest above it."""
+    for step in path:
+        if isinstance(node, Fields) and isinstance(step, str):
+            node = next((value for key, value in node.fields if key.text == step), node)
+        elif isinstance(node, Items) and isinstance(step, int):
+            node = node.items[step]
+    return node
+
+
+# Readers: each reports its own mistakes and gives a record's CBOR value, or BAD.
+
+
+def _map(kind: type, specs: Mapping[str, _Spec]) -> Read:
+    hints = get_type_hints(kind, include_extras=True)
+
+    def read(faults: _Faults, node: Node, where: str) -> object:
+        if not isinstance(node, Fields):
+            return faults.add(node, where or "file", f"write fields: {', '.join(specs)}")
+        value: dict[str, object] = {}
+        for key, item in node.fields:
+            path = f"{where}.{key.text}" if where else key.text
+            spec = specs.get(key.text)
+            if spec is None:
+                faults.add(key, path[:80], _suggest(key.text, tuple(specs)))
+                continue
+            if isinstance(item, Scalar) and item.is_null:
+                continue
+            value[spec.target] = _checked(faults, item, path, spec, hints[spec.target])
+        for name, spec in specs.items():
+            if spec.target not in value:
+                path = f"{where}.{name}" if where else name
+                value[spec.target] = spec.default
+                if spec.default is REQUIRED:
+                    faults.add(node, path, "say it: this field has no default")
+        return value
+
+    return read
+
+
+def _checked(faults: _Faults, node: Node, where: str, spec: _Spec, hint: Any) -> object:  # noqa: ANN401  (a type hint)
+    """The field's value, held against the limits of its record."""
+    before = len(faults.found)
+    value = spec.read(faults, node, where)
+    if len(faults.found) > before:
+        return BAD
+    try:
+        record.load_record(hint, _plain(value), where)
+    except Malformed as err:
+        return faults.add(node, str(err.detail.get("field", where)), _LIMIT_MENDS[err.code])
+    return value
+
+
+_LIMIT_MENDS: Final = {
+    "record.range": "keep the number within its limits (docs/spec/rules.md)",
+    "record.size": "it is empty or too long (docs/spec/rules.md)",
+    "record.text": "use 2 to 32 lower-case letters, digits and hyphens, a letter first",
+    "record.count": "too few or too many of them (docs/spec/rules.md)",
+    "record.order": "each only once",
+    "record.type": "another kind of value is wanted here (docs/spec/rules.md)",
+    "record.choice": "not one of the words allowed here (docs/spec/rules.md)",
+}
+
+
+def _plain(value: object) -> cbor.Value:
+    """The value as the record codec takes it; it checks the types itself."""
+    checked: Any = value
+    return checked  # type: ignore[no-any-return]  # The codec refuses whatever is not a Value.
+
+
+def _suggest(word: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"use one of: {', '.join(known)}"
+
+
+def _text(faults: _Faults, node: Node, where: str) -> object:
+    return node.text if isinstance(node, Scalar) else faults.add(node, where, "write a text")
+
+
+def _word(kind: type[StrEnum]) -> Read:
+    words = tuple(member.value for member in kind)
+
+    def read(faults: _Faults, node: Node, where: str) -> object:
+        if isinstance(node, Scalar) and node.text in words:
+            return node.text
+        word = node.text if isinstance(node, Scalar) else ""
+        return faults.add(node, where, _suggest(word, words))
+
+    return read
+
+
+def _list(read_item: Read) -> Read:
+    """A list in any order; the record wants it sorted."""
+
+    def read(faults: _Faults, node: Node, where: str) -> object:
+        if not isinstance(node, Items):
+            return faults.add(node, where, "write a list: [one, two]")
+        items: list[Any] = []
+        for i, item in enumerate(node.items):
+            value = read_item(faults, item, f"{where}[{i}]")
+            if value in items and value is not BAD:
+                faults.add(item, f"{where}[{i}]", "it stands here twice: keep one")
+            items.append(value)
+        return items if any(item is BAD for item in items) else sorted(items)
+
+    return read
+
+
+def _each(read_item: Read) -> Read:
+    """A list whose order is kept."""
+
+    def read(faults: _Faults, node: Node, where: str) -> object:
+        if not isinstance(node, Items):
+            return faults.add(node, where, "write a list, each item behind a `-`")
+        return [read_item(faults, item, f"{where}[{i}]") for i, item in enumerate(node.items)]
+
+    return read
+
+
+def _number(faults: _Faults, node: Node, where: str) -> object:
+    if isinstance(node, Scalar) and re.fullmatch(r"0|[1-9][0-9]{0,15}", node.text):
+        return int(node.text)
+    return faults.add(node, where, "write a whole number, 0 or more")
+
+
+def _yes_no(faults: _Faults, node: Node, where: str) -> object:
+    if isinstance(node, Scalar) and node.text in {"true", "yes", "false", "no"}:
+        return node.text in {"true", "yes"}
+    return faults.add(node, where, "write yes or no")
+
+
+def _review(faults: _Faults, node: Node, where: str) -> object:
+    if isinstance(node, Scalar) and node.text in REVIEWS:
+        return REVIEWS.index(node.text)
+    return faults.add(node, where, f"use one of: {', '.join(REVIEWS)}")
+
+
+def _class(faults: _Faults, node: Node, where: str) -> object:
+    match = CLASS_RE.fullmatch(node.text) if isinstance(node, Scalar) else None
+    if match is None:
+        return faults.add(node, where, "write scheme/value or scheme/profile/value, as ncmec/A1")
+    code = [match[1], match[2] or "", match[3]]
+    try:
+        record.load_record(ClassCode, _plain(code), where)
+    except Malformed as err:
+        return faults.add(node, str(err.detail["field"]), _LIMIT_MENDS[err.code])
+    return code
+
+
+def _moment(faults: _Faults, node: Node, where: str) -> object:
+    """A day (its midnight UTC) or a time with its zone. Units: ms since 1970."""
+    mend = "write a day as 2026-01-01, or a time as 2026-01-01T12:00:00Z"
+    if not isinstance(node, Scalar):
+        return faults.add(node, where, mend)
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", node.text, re.ASCII):
+            day = date.fromisoformat(node.text)
+            moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        else:
+            moment = datetime.fromisoformat(node.text)
+        if moment.tzinfo is None:
+            return faults.add(node, where, "say the time zone: end with Z for UTC")
+        return (moment - EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        return faults.add(node, where, mend)
+
+
+def _duration(unit: str) -> Read:
+    """A duration in whole `unit`s of the record."""
+
+    def read(faults: _Faults, node: Node, where: str) -> object:
+        match = DURATION_RE.fullmatch(node.text) if isinstance(node, Scalar) else None
+        if match is None:
+            return faults.add(
+                node, where, "write a number and minutes, hours, days, weeks or years"
+            )
+        count, rest = divmod(int(match[1]) * UNIT_MINUTES[match[2]], UNIT_MINUTES[unit])
+        return faults.add(node, where, f"write whole {unit}s") if rest else count
+
+    return read
+
+
+def _exact_algorithm(faults: _Faults, node: Node, where: str) -> object:
+    words = tuple(sorted(a.value for a in EXACT_ALGORITHMS))
+    if isinstance(node, Scalar) and node.text in words:
+        return node.text
+    return faults.add(node, where, f"use one of: {', '.join(words)}")
+
+
+def _near_algorithm(faults: _Faults, node: Node, where: str) -> object:
+    if isinstance(node, Scalar) and node.text == Algorithm.PDQ:
+        return node.text
+    return faults.add(node, where, "use pdq: the only perceptual algorithm rules know")
+
+
+CERTIFICATION: Final = {
+    "agencies": _Spec("agencies", _number),
+    "sovereigns": _Spec("sovereigns", _number),
+    "review": _Spec("review_level", _review, 1),
+}
+EXACT: Final = {
+    "algorithms": _Spec(
+        "algorithms", _list(_exact_algorithm), sorted(a.value for a in EXACT_ALGORITHMS)
+    ),
+    "action": _Spec("action", _word(Action)),
+}
+NEAR: Final = {
+    "algorithm": _Spec("algorithm", _near_algorithm, Algorithm.PDQ.value),
+    "within_bits": _Spec("threshold_bits", _number, PDQ_THRESHOLD_MAX),
+    "quality": _Spec("quality_min", _number, PDQ_QUALITY_MIN),
+    "action": _Spec("action", _word(Action)),
+    "alone": _Spec("alone", _yes_no, False),
+}
+CLAUSE: Final = {
+    "name": _Spec("name", _text),
+    "classes": _Spec("classes", _list(_class)),
+    "certified_by": _Spec("certification", _map(Certification, CERTIFICATION)),
+    "exact": _Spec("exact", _map(Exact, EXACT), None),
+    "near": _Spec("near", _map(Near, NEAR), None),
+}
+TOP: Final = {
+    "title": _Spec("title", _text),
+    "modality": _Spec("modality", _word(Modality)),
+    "legal_basis": _Spec(
+        "legal_basis",
+        _map(LegalBasis, {"text": _Spec("text", _text), "url": _Spec("url", _text, "")}),
+    ),
+    "valid_from": _Spec("valid_from_ms", _moment),
+    "valid_to": _Spec("valid_to_ms", _moment, None),
+    "services": _Spec("services", _list(_word(Service))),
+    "scope": _Spec("scope", _list(_word(Scope))),
+    "undetermined": _Spec("undetermined", _word(Action), Action.REVIEW.value),
+    "stale": _Spec("stale", _word(Action), Action.ALLOW.value),
+    "report": _Spec(
+        "report",
+        _map(
+            Report,
+            {"to": _Spec("to", _text), "within": _Spec("within_hours", _duration("hour"))},
+        ),
+        None,
+    ),
+    "preserve": _Spec("preserve_days", _duration("day"), 0),
+    "sync_within": _Spec("sync_within_minutes", _duration("minute"), 60),
+    "rescan_within": _Spec("rescan_within_hours", _duration("hour"), 30 * 24),
+    "user_notice": _Spec("user_notice", _text, ""),
+    "clauses": _Spec("clauses", _each(_map(Clause, CLAUSE)), []),
+}
+
+
+def dump_rule_file(rules: RuleSet) -> str:
+    """The rule set as YAML, defaults written out.
+
+    Raises: Malformed for what only a program could have put into a rule set: a time after the
+    year 9999, a class with a slash.
+    """
+    whole: dict[str, object] = {
+        "title": rules.title,
+        "modality": rules.modality.value,
+        "legal_basis": {"text": rules.legal_basis.text, "url": rules.legal_basis.url},
+        "valid_from": _show_moment(rules.valid_from_ms),
+    }
+    if rules.valid_to_ms is not None:
+        whole["valid_to"] = _show_moment(rules.valid_to_ms)
+    whole |= {
+        "services": [service.value for service in rules.services],
+        "scope": [scope.value for scope in rules.scope],
+        "undetermined": rules.undetermined.value,
+        "stale": rules.stale.value,
+    }
+    if rules.report is not None:
+        within = _show_minutes(rules.report.within_hours * 60)
+        whole["report"] = {"to": rules.report.to, "within": within}
+    whole |= {
+        "preserve": _show_minutes(rules.preserve_days * 1440),
+        "sync_within": _show_minutes(rules.sync_within_minutes),
+        "rescan_within": _show_minutes(rules.rescan_within_hours * 60),
+        "user_notice": rules.user_notice,
+        "clauses": [_show_clause(clause) for clause in rules.clauses],
+    }
+    return "\n".join(dump_lines(whole)) + "\n"
+
+
+def _show_clause(clause: Clause) -> dict[str, object]:
+    asked = clause.certification
+    shown: dict[str, object] = {
+        "name": clause.name,
+        "classes": [_show_class(code) for code in clause.classes],
+        "certified_by": {
+            "agencies": asked.agencies,
+            "sovereigns": asked.sovereigns,
+            "review": REVIEWS[asked.review_level],
+        },
+    }
+    if clause.exact is not None:
+        algorithms = [algorithm.value for algorithm in clause.exact.algorithms]
+        shown["exact"] = {"algorithms": algorithms, "action": clause.exact.action.value}
+    if clause.near is not None:
+        shown["near"] = {
+            "algorithm": clause.near.algorithm.value,
+            "within_bits": clause.near.threshold_bits,
+            "quality": clause.near.quality_min,
+            "action": clause.near.action.value,
+            "alone": clause.near.alone,
+        }
+    return shown
+
+
+def _show_class(code: ClassCode) -> str:
+    if "/" in code.profile + code.value:
+        raise Malformed(CODE, field="classes", mend="a class with a slash cannot be written")
+    return str(code)
+
+
+def _show_minutes(minutes: int) -> str:
+    unit = next(unit for unit in ("day", "hour", "minute") if minutes % UNIT_MINUTES[unit] == 0)
+    count = minutes // UNIT_MINUTES[unit]
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+
+
+def _show_moment(ms: int) -> str:
+    try:
+        moment = EPOCH + timedelta(milliseconds=ms)
+    except OverflowError as err:
+        raise Malformed(CODE, field="valid_from or valid_to", mend="end before 10000") from err
+    if ms % 86_400_000 == 0:
+        return moment.date().isoformat()
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
