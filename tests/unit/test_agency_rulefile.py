@@ -1,5 +1,6 @@
 """Rule files: what they say, what they refuse, and that every mistake is named with its mend."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from accord.statements.rules import (
     Algorithm,
     Certification,
     ClassCode,
+    Clause,
     Exact,
     Modality,
     Near,
@@ -192,18 +194,14 @@ def test_an_unknown_template_is_refused() -> None:
 
 def test_what_no_file_can_say_is_refused_when_dumped() -> None:
     rules = parse_rule_file(SMALL.encode())
-    late = type(rules)(**{**_fields(rules), "valid_from_ms": 2**53})
+    late = replace(rules, valid_from_ms=2**53)
     clause = rules.clauses[0]
-    slash = type(clause)(
+    slash = Clause(
         clause.name, (ClassCode("test", "", "a/b"),), clause.certification, clause.exact, None
     )
-    for odd in (late, type(rules)(**{**_fields(rules), "clauses": (slash,)})):
+    for odd in (late, replace(rules, clauses=(slash,))):
         with pytest.raises(Malformed):
             dump_rule_file(odd)
-
-
-def _fields(rules: object) -> dict[str, object]:
-    return {name: getattr(rules, name) for name in type(rules).__dataclass_fields__}
 
 
 def test_the_example_of_the_specification_parses() -> None:
