@@ -80,3 +80,13 @@ def test_identical_rows_are_all_found_and_an_empty_index_finds_none() -> None:
     empty = MatchIndex.build(snapshot, np.empty(0, dtype=np.uint32))
     assert len(empty.near(BASE[2], 31).rows) == 0
     assert len(empty.exact(Algorithm.MD5, BASE[2][:16]).rows) == 0
+
+
+def test_a_row_no_longer_wanted_is_not_found_though_still_there() -> None:
+    snapshot = snapshot_of([BASE[2]] * 10)
+    every = np.flatnonzero([snapshot.values["pdq"].value_of(row) for row in range(12)])
+    index = MatchIndex.build(snapshot, every.astype(np.uint32))
+    smaller = index.extended(snapshot, every[1:].astype(np.uint32))
+    assert len(smaller.rows) == 10, "one dead row in ten does not make it build anew"
+    assert list(smaller.near(BASE[2], 31).rows) == list(every[1:])
+    assert list(smaller.exact(Algorithm.MD5, BASE[2][:16]).rows) == list(every[1:])

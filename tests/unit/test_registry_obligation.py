@@ -294,6 +294,16 @@ def test_a_snapshot_stays_as_it_was() -> None:
     assert registry_digest(snapshot) == before != registry_digest(registry.snapshot())
 
 
+def test_equal_values_of_later_batches_are_found_in_log_order() -> None:
+    world = World()
+    registry = world.registry()
+    for _ in range(3):
+        world.publish("ada", listing(1), listing(2))
+        registry.fold_all(world.entries[registry.size :])
+        snapshot = registry.snapshot()
+    assert list(snapshot.values["pdq"].equal_to(pdq_of(1))) == [0, 2, 4]
+
+
 def test_entries_come_in_order_and_unopened_batches_change_nothing() -> None:
     world = world_with(1, 1)
     world.publish("ada", listing(1), listing(2), unopened="not_released")
