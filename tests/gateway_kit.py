@@ -4,7 +4,6 @@ For tests of whoever calls a gateway: the test says which digests are listed and
 Source: docs/spec/gateway.md.
 """
 
-import asyncio
 import hashlib
 import json
 import socket
@@ -32,7 +31,7 @@ class StandInGateway:
     available: bool = True
     answer_override: str | None = None
     refuse_fingerprints: bool = False
-    delay_s: float = 0.0
+    preserve_always: bool = False
     calls: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
 
@@ -52,7 +51,6 @@ class StandInGateway:
     async def screen(self, request: Request) -> Response:
         if refusal := self._refusal(request):
             return refusal
-        await asyncio.sleep(self.delay_s)
         body = await request.body()
         if request.headers["content-type"] == "application/json":
             if self.refuse_fingerprints:
@@ -96,7 +94,7 @@ class StandInGateway:
             "reasons": [reason] if matched else [],
             "duties": {
                 "report": [duty] if reports else [],
-                "preserve_days": 365 if reports else 0,
+                "preserve_days": 365 if reports or self.preserve_always else 0,
                 "user_notice": [NOTICE] if matched else [],
             },
             "checkpoint": {"size": 31 + len(self.listed), "root": "00" * 32, "stale": False},

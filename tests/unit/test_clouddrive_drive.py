@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import drive_kit  # noqa: F401  # isort: skip - makes `clouddrive` importable.
 import pytest
@@ -17,7 +18,7 @@ from clouddrive.drive import (
     state_after,
 )
 from clouddrive.gateway import CannotScreen, Gateway, NotAccepted, Verdict, parse_verdict
-from clouddrive.store import State, Store
+from clouddrive.store import State, Store, StoredFile
 from clouddrive.vault import Vault
 
 from drive_kit import png_bytes
@@ -272,6 +273,45 @@ def test_a_file_its_owner_deletes_during_a_rescan_stays_deleted(tmp_path: Path) 
 
     in_drive(tmp_path, gateway, "", journey)
     assert contents(tmp_path, "incoming", "files", "quarantine") == []
+
+
+class DeletingStore(Store):
+    """A store in which the owner's deletion wins the race against the record of a verdict."""
+
+    racing = False
+
+    def settle(self, file: StoredFile, *rest: Any, **named: Any) -> bool:  # noqa: ANN401 - handed on as they come.
+        if self.racing:
+            self.forget(file.id, State.STORED)
+        return super().settle(file, *rest, **named)
+
+
+def test_a_file_deleted_between_verdict_and_record_leaves_no_copy(tmp_path: Path) -> None:
+    gateway = LocalGateway(StandInGateway())
+    store = DeletingStore(tmp_path / "drive.sqlite3")
+    drive = Drive(store, Vault(tmp_path), gateway)
+    asyncio.run(drive.upload(io.BytesIO(PICTURE), "a.png", "NL"))
+    (file,) = store.files_in(State.STORED)
+    gateway.stand_in.listed[DIGEST] = "block"
+    store.racing = True
+    asyncio.run(drive.rescan_one(file, "v2"))
+    assert store.matches() == []
+    store.close()
+    assert contents(tmp_path, "quarantine") == []
+
+
+def test_deleting_a_file_that_must_be_preserved_keeps_it_encrypted(tmp_path: Path) -> None:
+    gateway = LocalGateway(StandInGateway(listed={DIGEST: "tag"}, preserve_always=True))
+
+    def journey(drive: Drive) -> None:
+        asyncio.run(drive.upload(io.BytesIO(PICTURE), "a.png", "NL"))
+        (file,) = drive.store.files_in(State.STORED)
+        assert asyncio.run(drive.delete(file.id))
+        drive.recover()
+        assert drive.vault.open_quarantined(file.id) == PICTURE
+
+    in_drive(tmp_path, gateway, "", journey)
+    assert contents(tmp_path, "incoming", "files") == []
 
 
 def test_the_key_file_is_private_and_a_torn_one_stops_the_drive(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import BinaryIO, Final
@@ -98,7 +99,7 @@ class Drive:
     def recover(self) -> None:
         """After a start: drops what no row knows; what was not settled is screened again."""
         waiting = {file.id for file in self.store.files_in(State.WAITING)}
-        locked = self.store.files_in(State.HELD, State.QUARANTINED, State.REFUSED)
+        locked = self.store.files_in(State.HELD, State.QUARANTINED, State.REFUSED, State.DELETED)
         found = self.vault.sweep(
             waiting=waiting,
             visible={file.id for file in self.store.files_in(State.STORED)},
@@ -205,7 +206,14 @@ class Drive:
         return state
 
     async def delete(self, file_id: str) -> bool:
-        """The owner's wish; False when there is no such visible file."""
+        """The owner's wish; False when there is no such visible file.
+
+        A file that a duty says to preserve is kept, encrypted: deleting ends its showing only.
+        """
+        match = self.store.last_match(file_id)
+        if match is not None and (match.preserve_until_ms or 0) > self.clock():
+            with suppress(FileNotFoundError):  # It is gone already: the next line says so.
+                await asyncio.to_thread(self.vault.lock_away, file_id)
         if not self.store.forget(file_id, State.STORED):
             return False
         await asyncio.to_thread(self.vault.drop_plain, file_id)

@@ -206,7 +206,7 @@ def parse_verdict(text: str) -> Verdict:
         duties = fields.inner("duties")
         code = fields.text("code", "")
         receipt = fields.inner("receipt")
-        prints = fields.raw.get("fingerprints")
+        prints = {k: v for k, v in fields.inner("fingerprints").raw.items() if v}
         kept = {k: v for k, v in fields.raw.items() if k != "fingerprints"}
         if isinstance(kept.get("receipt"), dict):
             kept["receipt"] = {"index": receipt.number_or_none("index")}
