@@ -49,8 +49,8 @@ IMAGE_BYTES_MAX: Final = 50_000_000
 IMAGE_PIXELS_MAX: Final = 50_000_000
 IMAGE_SIDE_MAX: Final = 30_000
 IMAGE_FRAMES_MAX: Final = 64  # Frames sampled from an animation.
-ANIMATION_PIXELS_MAX: Final = 500_000_000  # All frames of an animation: about 5 s to decode.
-DECODE_WAIT_MS: Final = 10_000  # Wall time of one file in a worker; 50 Mpx take up to 3.5 s.
+ANIMATION_PIXELS_MAX: Final = 300_000_000  # All frames of an animation: about 4 s to decode.
+DECODE_WAIT_MS: Final = 10_000  # Wall time of one file in a worker; 50 Mpx take up to 3.5 s, 7 s on busy cores.
 DECODER_MEMORY_BYTES: Final = 1_500_000_000  # Address space of a decoder worker.
 DECODER_FILES_MAX: Final = 500  # Files before a decoder worker is recycled.
 DECODER_START_MS: Final = 20_000  # A worker loads its codecs in about 0.5 s on an idle core.
@@ -93,8 +93,13 @@ ATTEST_ANCHOR_MS: Final = 3_600_000  # New receipts are anchored in the ledger w
 REPLICA_POLL_MS: Final = 250  # How often a reader looks whether another process has synced.
 FOLLOW_WAIT_MS: Final = 10_000  # One long poll of a follower; also how late it notices a stop.
 FOLLOW_BACKOFF_MS_MAX: Final = 15_000  # Between tries while no node answers.
+BULK_AHEAD_PER_WORKER: Final = 4  # Files in memory for each decoder while a scan runs.
+BULK_FLUSH_FILES: Final = 200  # A killed scan looks at so many files again at most.
+BULK_REFRESH_MS: Final = 30_000  # How often a running scan takes over a newer list.
 
 # Audit
 SYNC_SLACK_MS: Final = 60_000  # Added to each deadline, which counts from block time.
 BACKDATED_SLACK_MS: Final = 3_600_000  # A statement may be an hour old when it is logged.
 AUDIT_LEAVES_MAX: Final = 20_000_000  # Receipts one audit reads.
+KEEPER_TURN_MS: Final = 5_000  # Each keeper's head start over the next; a block takes about 1 s.
+STATEMENT_LIFE_MS: Final = 600_000  # What our statements ask for: clocks may be minutes apart.
