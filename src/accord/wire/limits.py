@@ -99,7 +99,8 @@ BULK_REFRESH_MS: Final = 30_000  # How often a running scan takes over a newer l
 
 # Audit
 SYNC_SLACK_MS: Final = 60_000  # Added to each deadline, which counts from block time.
-BACKDATED_SLACK_MS: Final = 3_600_000  # A statement may be an hour old when it is logged.
+BACKDATED_SLACK_MS: Final = 7_200_000  # A statement may be an hour old when logged, clocks differ.
+FINDINGS_MAX: Final = 20  # Violations of one kind that a verdict names; it counts them all.
 AUDIT_LEAVES_MAX: Final = 20_000_000  # Receipts one audit reads.
 KEEPER_TURN_MS: Final = 5_000  # Each keeper's head start over the next; a block takes about 1 s.
 STATEMENT_LIFE_MS: Final = 600_000  # What our statements ask for: clocks may be minutes apart.
