@@ -1,0 +1,276 @@
+"""The gateway: the HTTP service that a platform calls for every upload.
+
+A handler parses, decides, answers; families become statuses in one table.
+Invariants: no body is read before its caller and its size are known to be welcome; more work than
+can be done soon is turned away with Retry-After, never queued without bound.
+Not here: the process and its signals (serve), what answers look like (contract).
+Source: docs/spec/gateway.md.
+"""
+
+import hmac
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+
+from accord.matching import Context
+from accord.scan.contract import Asked, answer_view, parse_facts, parse_json_request, status_view
+from accord.scan.following import Following
+from accord.scan.meter import Meter
+from accord.scan.openapi import LOG, SCREEN, STATUS
+from accord.scan.screener import Screened, Screener
+from accord.wire.errors import AccordError, Malformed, Rejected, Unavailable, Unproven
+from accord.wire.limits import IMAGE_BYTES_MAX, SCREEN_BYTES_IN_FLIGHT_MAX, SCREEN_JSON_BYTES_MAX
+
+STATUS_OF: Final[dict[type[AccordError], int]] = {
+    Malformed: 400,
+    Unproven: 403,
+    Rejected: 409,
+    Unavailable: 503,
+}
+TOO_LARGE: Final = "image.too_large"
+RETRY_AFTER_S: Final = {"screen.no_list": 5}
+_FACTS: Final = frozenset({"jurisdiction", "scope", "service", "upload"})
+_ONCE: Final = _FACTS - {"jurisdiction"}
+
+
+class Budget:
+    """Request bodies held at once, in bytes. For one event loop."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    def take(self, size: int) -> None:
+        """Raises: Unavailable, when too much is held already."""
+        if size > self._left:
+            raise Unavailable("gateway.busy")
+        self._left -= size
+
+    def give_back(self, size: int) -> None:
+        self._left += size
+
+
+@dataclass
+class Gateway:
+    """What the handlers share. `following` is None where somebody else keeps the list current."""
+
+    screener: Screener
+    following: Following | None = None
+    token: str | None = None
+    meter: Meter = field(default_factory=Meter)
+    budget: Budget = field(default_factory=lambda: Budget(SCREEN_BYTES_IN_FLIGHT_MAX))
+
+    def check_token(self, request: Request) -> None:
+        """Raises: HTTPException 401."""
+        if self.token is None:
+            return
+        given = request.headers.get("authorization", "").encode()
+        if not hmac.compare_digest(given, f"Bearer {self.token}".encode()):
+            raise HTTPException(401, "gateway.token", {"WWW-Authenticate": "Bearer"})
+
+    async def screen(self, request: Request) -> Response:
+        self.check_token(request)
+        is_json = _is_json(request)
+        if is_json and request.query_params:
+            raise Malformed("screen.facts", hint="in the JSON document, not in the query")
+        asked = None if is_json else _facts_of(request)
+        self.screener.check(Context() if asked is None else asked.context)
+        limit = SCREEN_JSON_BYTES_MAX if is_json else IMAGE_BYTES_MAX
+        async with self._body(request, limit) as body:
+            began = time.monotonic()
+            if asked is None:
+                query, facts = parse_json_request(body)
+                screened = await self.screener.screen_query_async(
+                    query, facts.context, facts.upload
+                )
+            else:
+                screened = await self.screener.screen_bytes_async(body, asked.context, asked.upload)
+        self._count(screened, time.monotonic() - began)
+        return JSONResponse(answer_view(screened))
+
+    def _count(self, screened: Screened, took_s: float) -> None:
+        decision = screened.decision
+        self.meter.screened(decision.answer.value, decision.action.value, took_s)
+
+    @asynccontextmanager
+    async def _body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """The request's body, within `limit` and what may be held at once."""
+        size = _declared(request, limit)
+        self.budget.take(size)
+        try:
+            received = bytearray()
+            async for chunk in request.stream():
+                received += chunk
+                if len(received) > size:
+                    raise Malformed(TOO_LARGE, limit=limit)
+            yield bytes(received)
+        finally:
+            self.budget.give_back(size)
+
+    async def status(self, request: Request) -> Response:
+        self.check_token(request)
+        screener = self.screener
+        head = screener.receipts.head()
+        now_ms = screener.clock()
+        return JSONResponse(status_view(screener.platform, screener.running, head, now_ms))
+
+    async def checkpoint(self, request: Request) -> Response:
+        self.check_token(request)
+        note = self.screener.receipts.checkpoint()
+        return Response(note, media_type="text/plain; charset=utf-8")
+
+    async def tile(self, request: Request, path: str) -> Response:
+        self.check_token(request)
+        try:
+            raw = self.screener.receipts.tile(f"tile/{path}")
+        except Unavailable as err:
+            if err.code != "receipts.node":
+                raise
+            raise HTTPException(404, "gateway.not_found") from err
+        immutable = {"Cache-Control": "private, max-age=31536000, immutable"}
+        return Response(raw, media_type="application/octet-stream", headers=immutable)
+
+    async def healthz(self) -> Response:
+        """200 while it can screen. Says nothing that needs a token."""
+        following = self.following
+        if following is not None and following.halted is not None:
+            return JSONResponse({"ok": False, "why": following.halted.code}, 503)
+        running = self.screener.running
+        stale = running.is_stale(self.screener.clock())
+        return JSONResponse({"ok": True, "size": running.screen.checkpoint.size, "stale": stale})
+
+    async def metrics(self, request: Request) -> Response:
+        self.check_token(request)
+        text = self.meter.text(self._gauges())
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    def _gauges(self) -> dict[str, tuple[str, float | int]]:
+        screener, following = self.screener, self.following
+        gauges: dict[str, tuple[str, float | int]] = {
+            "accord_receipts": ("Receipts in the platform's log.", screener.receipts.head().size)
+        }
+        try:
+            running, now_ms = screener.running, screener.clock()
+        except Unavailable:
+            gauges["accord_list_ready"] = ("Whether there is a list to screen with.", 0)
+            return gauges
+        age_s = max(0, now_ms - running.cosigned_ms) / 1000
+        gauges |= {
+            "accord_list_ready": ("Whether there is a list to screen with.", 1),
+            "accord_list_age_seconds": ("Age of the newest quorum on the list.", age_s),
+            "accord_list_stale": ("Whether the list is stale.", int(running.is_stale(now_ms))),
+            "accord_list_size": ("Ledger entries in the list.", running.screen.checkpoint.size),
+            "accord_list_active": ("Listings to match.", running.obligations.active_count),
+        }
+        if following is not None:
+            trouble = int(following.trouble is not None)
+            gauges["accord_follow_trouble"] = (
+                "Whether the last round of following failed.",
+                trouble,
+            )
+        return gauges
+
+
+def create_app(gateway: Gateway) -> FastAPI:
+    """The ASGI application. It starts and stops `gateway.following`."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if gateway.following is not None:
+            gateway.following.start()
+        yield
+        if gateway.following is not None:
+            gateway.following.stop()
+
+    app = FastAPI(
+        title="Accord gateway",
+        version="1",
+        description="Screens files against the consortium's list. See docs/spec/gateway.md.",
+        lifespan=lifespan,
+        docs_url=None,  # Its page would load scripts from elsewhere.
+        redoc_url=None,
+    )
+    routes: list[tuple[str, str, Callable[..., Awaitable[Response]], dict[str, Any]]] = [
+        ("POST", "/v1/screen", gateway.screen, SCREEN),
+        ("GET", "/v1/status", gateway.status, STATUS),
+        ("GET", "/log/checkpoint", gateway.checkpoint, LOG),
+        ("GET", "/log/tile/{path:path}", gateway.tile, LOG),
+        ("GET", "/healthz", gateway.healthz, {}),
+        ("GET", "/metrics", gateway.metrics, {}),
+    ]
+    for method, path, handler, about in routes:
+        app.add_api_route(path, handler, methods=[method], response_class=Response, **about)
+
+    async def on_family(_: Request, err: Exception) -> Response:
+        if not isinstance(err, AccordError):
+            raise err
+        gateway.meter.refused(err.code)
+        return error_answer(err)
+
+    async def on_status(_: Request, err: Exception) -> Response:
+        if not isinstance(err, HTTPException):
+            raise err
+        codes = {404: "gateway.not_found", 405: "gateway.method"}
+        code = codes.get(err.status_code, str(err.detail))
+        return _error(err.status_code, code, "", dict(err.headers or {}))
+
+    for family in STATUS_OF:
+        app.add_exception_handler(family, on_family)
+    app.add_exception_handler(HTTPException, on_status)
+    return app
+
+
+def error_answer(err: AccordError) -> Response:
+    """A family as an HTTP answer."""
+    status = next((code for family, code in STATUS_OF.items() if isinstance(err, family)), 500)
+    headers: dict[str, str] = {}
+    if err.code == TOO_LARGE:
+        status = 413
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S.get(err.code, 1))
+    mend = str(err.detail.get("mend", ""))
+    facts = {name: value for name, value in err.detail.items() if name != "mend"}
+    message = ", ".join(f"{name}: {value}" for name, value in facts.items())
+    return _error(status, err.code, mend, headers, message or err.code)
+
+
+def _error(
+    status: int, code: str, mend: str, headers: dict[str, str], message: str | None = None
+) -> Response:
+    error = {"code": code, "message": message or code, "mend": mend}
+    return JSONResponse({"error": error}, status, headers)
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json"
+
+
+def _facts_of(request: Request) -> Asked:
+    params = request.query_params
+    unknown = sorted(set(params) - _FACTS)
+    if unknown or any(len(params.getlist(name)) > 1 for name in _ONCE):
+        raise Malformed("screen.facts", known=",".join(sorted(_FACTS)))
+    return parse_facts(
+        list(params.getlist("jurisdiction")),
+        params.get("scope"),
+        params.get("service"),
+        params.get("upload"),
+    )
+
+
+def _declared(request: Request, limit: int) -> int:
+    """The most bytes this body may have. Raises: Malformed."""
+    text = request.headers.get("content-length")
+    if text is None:
+        return limit
+    if not text.isascii() or not text.isdigit():
+        raise Malformed("gateway.length")
+    if len(text) > 18 or int(text) > limit:
+        raise Malformed(TOO_LARGE, limit=limit)
+    return int(text)

@@ -1,0 +1,78 @@
+"""A platform's home, opened for work: replica, receipts, decoders and the screener over them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from accord.client.home import Home
+from accord.media import DecoderPool
+from accord.replica.replica import Replica
+from accord.scan.attesting import Attester
+from accord.scan.receipts import ReceiptLog
+from accord.scan.screener import Clock, Screener, system_clock
+from accord.statements.bodies import Role
+from accord.wire.errors import Malformed
+
+RECEIPTS_FILE: Final = "receipts.sqlite"
+SCAN_FILE: Final = "scan.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What the commands of a platform share. Closes what it opened, the replica included."""
+
+    home: Home
+    replica: Replica
+    receipts: ReceiptLog
+    pool: DecoderPool
+    screener: Screener
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.pool.close()
+        self.receipts.close()
+        self.replica.close()
+
+    @property
+    def scan_file(self) -> Path:
+        return self.home.path / SCAN_FILE
+
+    def attester(self) -> Attester:
+        home = self.home
+        return Attester(home.chain, home.member, home.key(Role.SCANNER), self.receipts)
+
+
+def check_platform(home: Home) -> None:
+    """Raises: Malformed, for a home that is an agency's."""
+    if home.kind != "platform":
+        raise Malformed("scan.not_a_platform", member=home.member, kind=home.kind)
+
+
+def open_platform(
+    home: Home, replica: Replica, workers: int, clock: Clock = system_clock
+) -> Platform:
+    """Open for work; salts that are due are deleted. Raises: Malformed, Unavailable, Unproven."""
+    check_platform(home)
+    key = home.key(Role.SCANNER)
+    receipts = ReceiptLog(home.path / RECEIPTS_FILE, home.chain, home.member, key)
+    receipts.forget(clock())
+    pool = DecoderPool(workers)
+    screener = Screener(replica, home.member, receipts, pool, clock)
+    platform = Platform(home, replica, receipts, pool, screener)
+    try:
+        screener.refresh()
+    except BaseException:
+        platform.close()
+        raise
+    return platform

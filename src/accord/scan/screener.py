@@ -1,0 +1,221 @@
+"""Screening: the newest list a platform may use, exchanged under running queries.
+
+One thread keeps the list: it takes over what the replica gained, folds it, and swaps one
+reference. Any number of threads screen with whatever stood there when they looked.
+Invariants: no answer without a durable receipt; "could not look" is never "no match"; an answer
+and its receipt name the same list.
+Not here: following a ledger (following), HTTP (gateway).
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Final
+
+from accord.audit.receipts import ReceiptMeta, ScanReceipt, bucket_of
+from accord.fingerprint import Fingerprinted, Unhashable
+from accord.follow.delta import FoldedEntry
+from accord.matching import Context, Decision, Place, Query, Screen, build_screen, query_of
+from accord.media import DecoderPool
+from accord.registry import PlatformObligations, Registry
+from accord.registry.obligation import ACTIVE, REVIEW_ONLY
+from accord.replica.replica import Replica
+from accord.scan.receipts import ReceiptLog
+from accord.statements.bodies import Attest
+from accord.wire.digests import labelled_sha256
+from accord.wire.errors import Unavailable
+from accord.wire.ids import MemberId, TimeMs
+from accord.wire.limits import REASONS_MAX, STALE_MS_MAX
+
+BUILD: Final = f"accord {version('accord')}"
+Clock = Callable[[], TimeMs]
+
+
+def system_clock() -> TimeMs:
+    return TimeMs(time.time_ns() // 1_000_000)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Running:
+    """The list that screens now. `version` changes whenever a decision on a file could."""
+
+    screen: Screen
+    version: bytes
+    applied_at_ms: TimeMs
+    cosigned_ms: TimeMs  # The newest quorum's time.
+
+    @property
+    def obligations(self) -> PlatformObligations:
+        return self.screen.obligations
+
+    def is_stale(self, now_ms: TimeMs) -> bool:
+        return now_ms - self.cosigned_ms > STALE_MS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """A decision, what it was about, the list it rests on, and the promise that it was noted."""
+
+    query: Query
+    decision: Decision
+    running: Running
+    receipt: ScanReceipt
+
+
+class Screener:
+    """`refresh` is for one thread at a time, and that thread owns the replica; all else is for
+    any thread."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        platform: MemberId,
+        receipts: ReceiptLog,
+        pool: DecoderPool,
+        clock: Clock = system_clock,
+    ) -> None:
+        self.platform = platform
+        self.receipts = receipts
+        self.clock = clock
+        self.pool = pool
+        self.last_attest: FoldedEntry | None = None  # Our newest attestation on the ledger.
+        self._replica = replica
+        self._registry = Registry()
+        self._generation = replica.generation
+        self._running: Running | None = None
+        self._previous: Screen | None = None  # What the next index may be built on.
+        self._refreshing = threading.Lock()
+        self._why: str = "screen.no_list"
+
+    @property
+    def running(self) -> Running:
+        """Raises: Unavailable, while there is no list to screen with."""
+        running = self._running
+        if running is None:
+            raise Unavailable(self._why, mend="accord follow, and be admitted as a platform")
+        return running
+
+    def refresh(self) -> bool:
+        """Take over what the replica gained, by us or by another process. Whether the list changed.
+
+        Raises: Unproven, if the replica was tampered with; the list before goes on.
+        """
+        with self._refreshing:
+            self._replica.refresh()
+            checkpoint = self._replica.checkpoint
+            if checkpoint is None:
+                return False
+            if self._replica.generation != self._generation:
+                # A key opened what was passed over: rows are numbered anew, so nothing is kept.
+                self._registry, self._previous = Registry(), None
+                self._generation = self._replica.generation
+            known = self._running
+            is_there = self._previous is not None and self._previous.checkpoint.size
+            if known is not None and is_there == checkpoint.size:
+                self._running = replace(known, cosigned_ms=self._cosigned_ms())
+                return False
+            return self._rebuild(Place(checkpoint.size, checkpoint.root))
+
+    def _rebuild(self, place: Place) -> bool:
+        replica = self._replica
+        for entry in replica.folded(self._registry.size):
+            self._registry.fold(entry)
+            if isinstance(entry.body, Attest) and entry.body.header.member == self.platform:
+                self.last_attest = entry
+        try:
+            screen = build_screen(
+                self._registry, replica.state, self.platform, place, self._previous
+            )
+        except Unavailable as err:
+            self._why = err.code  # Not admitted, or a fold we do not have: the old list goes on.
+            return False
+        fresh = Running(screen, _version_of(screen), self.clock(), self._cosigned_ms())
+        was = None if self._running is None else self._running.version
+        self._running, self._previous = fresh, screen
+        return fresh.version != was
+
+    def _cosigned_ms(self) -> TimeMs:
+        now = self.clock()
+        return TimeMs(now - self._replica.freshness(now).age_ms)
+
+    def screen_bytes(self, data: bytes, context: Context, upload: str | None = None) -> Screened:
+        """Raises: Unavailable; Malformed, for a jurisdiction that is not the platform's."""
+        self.check(context)
+        return self.screen_found(self.pool.fingerprint(data), context, upload)
+
+    def screen_found(
+        self, found: Fingerprinted | Unhashable, context: Context, upload: str | None = None
+    ) -> Screened:
+        return self.screen_query(query_of(found), context, upload)
+
+    def screen_query(self, query: Query, context: Context, upload: str | None = None) -> Screened:
+        running, decision, meta, now_ms = self._decide(query, context)
+        receipt = self.receipts.record(meta, query, upload, now_ms)
+        return Screened(query, decision, running, receipt)
+
+    async def screen_bytes_async(
+        self, data: bytes, context: Context, upload: str | None = None
+    ) -> Screened:
+        """`screen_bytes` for an event loop."""
+        self.check(context)
+        found = await self.pool.fingerprint_async(data)
+        return await self.screen_query_async(query_of(found), context, upload)
+
+    async def screen_query_async(
+        self, query: Query, context: Context, upload: str | None = None
+    ) -> Screened:
+        running, decision, meta, now_ms = await asyncio.to_thread(self._decide, query, context)
+        leaf, job = self.receipts.submit(meta, query, upload, now_ms)
+        index = await asyncio.wrap_future(job)
+        return Screened(query, decision, running, self.receipts.promise(index, leaf, now_ms))
+
+    def check(self, context: Context) -> None:
+        """Refuse before any work is done. Raises: Unavailable; Malformed."""
+        self.running.screen.decide(Query(), context)
+
+    def _decide(
+        self, query: Query, context: Context
+    ) -> tuple[Running, Decision, ReceiptMeta, TimeMs]:
+        running, now_ms = self.running, self.clock()
+        context = replace(context, stale=running.is_stale(now_ms))
+        decision = running.screen.decide(query, context)
+        return running, decision, self._meta(running, decision, context, now_ms), now_ms
+
+    def _meta(
+        self, running: Running, decision: Decision, context: Context, now_ms: TimeMs
+    ) -> ReceiptMeta:
+        obligations = running.obligations
+        entries = sorted({reason.ref.entry for reason in decision.reasons})
+        return ReceiptMeta(
+            bucket_ms=bucket_of(now_ms),
+            scope=context.scope,
+            service=context.service,
+            jurisdictions=tuple(sorted({verdict.jurisdiction for verdict in decision.verdicts})),
+            rules_sha256=obligations.rules_sha256,
+            active_root=obligations.active_root,
+            size=running.screen.checkpoint.size,
+            build=BUILD,
+            decision=decision.answer,
+            action=decision.action,
+            code=decision.code,
+            entries=tuple(entries[:REASONS_MAX]),
+        )
+
+
+def _version_of(screen: Screen) -> bytes:
+    """A digest of all that a decision depends on but the file: rules, and what is active how in
+    which clause. `active_root` alone would not change with a dispute."""
+    obligations = screen.obligations
+    parts = [obligations.rules_sha256]
+    for name, share in sorted(obligations.by_jurisdiction.items()):
+        parts += [name.encode(), share.coverage.value.encode()]
+        for active in share.clauses:
+            threshold = -1 if active.threshold_bits is None else active.threshold_bits
+            parts += [active.clause.name.encode(), str(threshold).encode()]
+            for status in (ACTIVE, REVIEW_ONLY):
+                rows = (active.status == status).nonzero()[0].astype("uint32")
+                parts.append(obligations.snapshot.encode_refs(rows).tobytes())
+    return labelled_sha256("list-version", *parts)
