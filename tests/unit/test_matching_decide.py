@@ -194,6 +194,19 @@ def test_jurisdictions_combine_to_the_strictest_action_and_all_duties() -> None:
     assert (only.action, len(only.verdicts)) == (Action.TAG, 1)
 
 
+@pytest.mark.parametrize(("distance", "matching"), [(5, [AT, BE]), (6, [BE]), (20, [BE])])
+def test_each_jurisdiction_has_its_own_threshold(
+    distance: int, matching: list[JurisdictionId]
+) -> None:
+    world = World()
+    world.put_platform(("AT", "BE"))
+    world.put_rules("AT", rules(clause(near=near(Action.REVIEW, threshold=5))))
+    world.put_rules("BE", rules(clause(near=near(Action.REVIEW, threshold=20))))
+    world.publish("ada", listing(1))
+    decision = ask(world, picture(flip(pdq_of(1), distance)))
+    assert [reason.jurisdiction for reason in decision.reasons] == matching
+
+
 def test_a_jurisdiction_the_platform_is_not_admitted_in_is_refused() -> None:
     world = world_in_at()
     world.publish("ada", listing(1))
