@@ -31,17 +31,17 @@ class Photo:
 
 
 COFFEE: Final = Photo("coffee", "coffee.png", "A cup of coffee", "Rachel Michetti, CC0")
-ROCKET: Final = Photo("rocket", "rocket.jpg", "A rocket on its pad at night", "SpaceX, CC0")
+ROCKET: Final = Photo("rocket", "rocket.jpg", "A rocket on its pad at night", "SpaceX, public domain")
 GALAXIES: Final = Photo(
     "galaxies",
     "hubble_deep_field.jpg",
     "Galaxies, Hubble eXtreme Deep Field",
     "NASA, public domain",
 )
-GRASS: Final = Photo("grass", "grass.png", "A lawn", "Linolafett, CC0")
-GRAVEL: Final = Photo("gravel", "gravel.png", "Gravel", "CC0 Textures, CC0")
+GRASS: Final = Photo("grass", "grass.png", "A lawn", "CC0")
+GRAVEL: Final = Photo("gravel", "gravel.png", "Gravel", "CC0")
 CAT: Final = Photo("cat", "chelsea.png", "Chelsea the cat", "Stefan van der Walt, CC0")
-BRICK: Final = Photo("brick", "brick.png", "A brick wall", "CC0 Textures, CC0")
+BRICK: Final = Photo("brick", "brick.png", "A brick wall", "CC0")
 PHOTOS: Final = (COFFEE, ROCKET, GALAXIES, GRASS, GRAVEL, CAT, BRICK)
 
 
