@@ -1,4 +1,4 @@
-"""Write vectors/decisions.json: `python tests/vectors/make_decisions.py` from the tree's root.
+"""Write vectors/decisions.json: `python tests/vectors/decision_vectors.py` from the tree's root.
 
 Fingerprints are SHA-256 of labels and their bit flips: they are of no picture.
 """
@@ -125,12 +125,12 @@ def cases() -> list[Json]:
     return found
 
 
-def main() -> None:
+def write() -> None:
     scene = world()
     screen = screen_of(world_of(scene))
     document = {
         "source": "docs/spec/registry.md and docs/spec/decisions.md",
-        "generator": "tests/vectors/make_decisions.py",
+        "generator": "tests/vectors/decision_vectors.py",
         "date": "2026-11-22",
         "note": "Entry i has block time 1700000000000 + i; the log root is bytes 0 to 31.",
         "world": scene,
@@ -142,4 +142,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write()
