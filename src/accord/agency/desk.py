@@ -1,0 +1,328 @@
+"""The desk: what analysts, approvers and governors of an agency say to the ledger.
+
+Each method signs one kind of statement with the home's key for it, and gives the entry it became.
+Refuses, before anything is signed: listings that say too little, keys the home does not hold.
+What the ledger's rules refuse comes back as Rejected.
+Not here: screens and files of the command line (cli), the group keys themselves (keeper).
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from accord.agency.outbox import Job, open_job
+from accord.agency.sealing import seal_batch
+from accord.agency.voice import Ledgerbook, Voice
+from accord.client.home import PrivateKey, new_key, role_keys, store_key
+from accord.fingerprint import Fingerprinted, Unhashable
+from accord.ledger.epochs import epoch_of
+from accord.ledger.membership import consortium
+from accord.ledger.state import KEYSETS, PUBLICATIONS, RULES, Reader, index_key
+from accord.ledger.views import keys_of
+from accord.statements.batch import Batch, Listing, Media, batch_of, encode_batch
+from accord.statements.bodies import (
+    Action,
+    Approve,
+    Dispute,
+    DisputeReason,
+    Endorse,
+    Keyset,
+    Propose,
+    Publish,
+    RefRange,
+    Role,
+    Rule,
+    Vote,
+    Withdraw,
+)
+from accord.statements.confidential import padded_size
+from accord.statements.envelope import parse_envelope, parse_transaction
+from accord.statements.rules import ClassCode, RuleSet
+from accord.wire.digests import sha256
+from accord.wire.errors import Malformed, Rejected, Unavailable
+from accord.wire.ids import AGENCIES, GroupId, JurisdictionId, OperatorId
+from accord.wire.limits import (
+    BATCH_LISTINGS_MAX,
+    BLOB_BYTES_MAX,
+    PDQ_QUALITY_MIN,
+    REFS_MAX,
+)
+
+SEALED_BYTES_MAX: Final = BLOB_BYTES_MAX - 4_096  # Room for the header and 16 wraps.
+EMPTY_FILE: Final = {  # Digests of no bytes: a listing of them would match every empty upload.
+    "md5": bytes.fromhex("d41d8cd98f00b204e9800998ecf8427e"),
+    "sha1": bytes.fromhex("da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+    "sha256": sha256(b""),
+}
+FLAT_PDQ: Final = frozenset({bytes(32), b"\xff" * 32})
+REFS_RE: Final = re.compile(r"(0|[1-9][0-9]{0,15})(?:/(0|[1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?)?")
+
+# Rejections after which the very same bytes can never be accepted any more: sealing anew cannot
+# publish twice, once the log was searched for the old statement.
+NEVER_AGAIN: Final = frozenset(
+    {
+        "reject.expired",
+        "reject.epoch_not_current",
+        "reject.epoch_rotation_due",
+        "reject.unknown_key",
+    }
+)
+Progress = Callable[[int, int], None]  # Listings that are in the log, of how many.
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The entries that the listings became, in order; `resumed` if an earlier run sent some."""
+
+    entries: tuple[int, ...]
+    count: int
+    resumed: bool
+
+
+def listing_of(found: Fingerprinted | Unhashable, class_code: ClassCode) -> Listing:
+    """A file as this agency would list it. Raises: Malformed, saying why it cannot be listed.
+
+    An animation is so far listed by its main frame only; frames travel in view batches.
+    """
+    if isinstance(found, Unhashable):
+        raise Malformed("listing.unhashable", why=found.code.value)
+    listing = Listing(
+        class_code=class_code,
+        media=Media.ANIMATION if found.facts.frames > 1 else Media.IMAGE,
+        pdq=found.main.bits,
+        pdq_quality=found.main.quality,
+        md5=found.digests.md5,
+        sha1=found.digests.sha1,
+        sha256=found.digests.sha256,
+    )
+    check_listing(listing)
+    return listing
+
+
+def check_listing(listing: Listing) -> None:
+    """Raises: Malformed for a listing that would match what it must not."""
+    if listing.pdq is not None and listing.pdq in FLAT_PDQ:
+        raise Malformed("listing.flat", mend="leave it out: it would match every plain picture")
+    if listing.pdq_quality is not None and listing.pdq_quality < PDQ_QUALITY_MIN:
+        mend = "list it by its digests alone"
+        raise Malformed(
+            "listing.low_quality", got=listing.pdq_quality, at_least=PDQ_QUALITY_MIN, mend=mend
+        )
+    digests = {"md5": listing.md5, "sha1": listing.sha1, "sha256": listing.sha256}
+    if any(digests[name] == empty for name, empty in EMPTY_FILE.items()):
+        raise Malformed("listing.empty_file", mend="leave it out: it is the digest of no bytes")
+
+
+def split_batches(listings: Sequence[Listing]) -> list[Batch]:
+    """Batches that each fit one statement, by count and by sealed size; always the same ones.
+
+    Raises: Malformed if a listing says too little or too much.
+    """
+    batches: list[Batch] = []
+    start = 0
+    while start < len(listings):
+        count = min(BATCH_LISTINGS_MAX, len(listings) - start)
+        batch = batch_of(listings[start : start + count])
+        while (size := padded_size(len(encode_batch(batch)))) > SEALED_BYTES_MAX:
+            count = min(count - 1, count * SEALED_BYTES_MAX // size)
+            batch = batch_of(listings[start : start + count])
+        batches.append(batch)
+        start += count
+    return batches
+
+
+def parse_refs(texts: Sequence[str], state: Reader) -> tuple[RefRange, ...]:
+    """Refs as people write them: `17` (a whole batch), `17/3`, `17/3-9`. Raises: Malformed."""
+    refs: set[RefRange] = set()
+    for text in texts:
+        match = REFS_RE.fullmatch(text)
+        if match is None:
+            raise Malformed("desk.ref", got=text[:40], wanted="17, 17/3 or 17/3-9")
+        row = state.get(PUBLICATIONS, index_key(int(match[1])))
+        if row is None:
+            raise Malformed("desk.unknown_batch", entry=int(match[1]))
+        first = int(match[2] or 0)
+        last = int(match[3] or first) if match[2] else row.count - 1
+        if not first <= last < row.count:
+            raise Malformed("desk.ref_range", got=text[:40], count=row.count)
+        refs.add(RefRange(int(match[1]), first, last - first + 1))
+    if not 0 < len(refs) <= REFS_MAX:
+        raise Malformed("desk.refs", got=len(refs), at_most=REFS_MAX)
+    return tuple(sorted(refs))
+
+
+class Desk:
+    """One person's desk at an agency. One caller."""
+
+    def __init__(self, voice: Voice, book: Ledgerbook) -> None:
+        self._voice = voice
+        self._book = book
+
+    def publish(
+        self,
+        listings: Sequence[Listing],
+        groups: Sequence[GroupId],
+        *,
+        urgent: bool = False,
+        progress: Progress | None = None,
+    ) -> Published:
+        """Every listing in the log, released to the agencies and to `groups`.
+
+        Asked again for the same listings and groups, it goes on where it stopped and never
+        publishes twice. Raises: Malformed before anything is sent; Rejected, Unavailable.
+        """
+        if not listings:
+            raise Malformed("desk.nothing")
+        for listing in listings:
+            check_listing(listing)
+        self._book.sync()
+        released = tuple(sorted({AGENCIES, *groups}))
+        unknown = set(released) - set(consortium(self._book.state).groups)
+        if unknown:
+            have = ", ".join(consortium(self._book.state).groups)
+            raise Malformed("desk.group", got=", ".join(sorted(unknown)), have=have)
+        home = self._voice.home
+        batches = split_batches(listings)
+        job = open_job(home.path, home.chain, home.member, released, batches)
+        resumed = any(
+            job.entry(part) is not None or job.transaction(part) is not None
+            for part in range(len(batches))
+        )
+        entries: list[int] = []
+        done = 0
+        for part, batch in enumerate(batches):
+            entries.append(self._publish_part(job, part, batch, released, urgent=urgent))
+            done += batch.count
+            if progress is not None:
+                progress(done, len(listings))
+        return Published(tuple(entries), len(listings), resumed)
+
+    def _publish_part(
+        self, job: Job, part: int, batch: Batch, groups: tuple[GroupId, ...], *, urgent: bool
+    ) -> int:
+        entry = job.entry(part)
+        if entry is not None:
+            return entry
+        raw = job.transaction(part)
+        if raw is None:
+            raw = self._seal(batch, groups, urgent=urgent)
+            job.store(part, raw)
+        # Crash up to here: nothing was sent, or the same bytes are sent again.
+        try:
+            entry = self._voice.client.submit(raw)
+        except Rejected as err:
+            entry = self._find(raw)
+            if entry is None:
+                if err.code not in NEVER_AGAIN:
+                    raise
+                raw = self._seal(batch, groups, urgent=urgent)
+                job.store(part, raw)
+                entry = self._voice.client.submit(raw)
+        # POINT OF NO RETURN was the submission. Crash from here: it is found again by its bytes.
+        job.finish(part, entry)
+        return entry
+
+    def _find(self, raw: bytes) -> int | None:
+        """Where a refused statement already stands in the log, if an earlier run sent it."""
+        self._book.sync()
+        body = parse_envelope(parse_transaction(raw).envelope).body
+        return self._book.entry_of(body.header)
+
+    def _seal(self, batch: Batch, groups: tuple[GroupId, ...], *, urgent: bool) -> bytes:
+        """A publish transaction under the epochs in force. Raises: Unavailable without them."""
+        epochs: dict[GroupId, tuple[int, bytes]] = {}
+        for group in groups:
+            row = epoch_of(self._book.state, group)
+            key = self._book.keyring.key_of(group, row.number)
+            late = row.rotate_by_ms is not None and self._voice.now_ms() >= row.rotate_by_ms
+            if row.number == 0 or key is None or late:
+                mend = "let the keepers run (accord keeper), then try again"
+                raise Unavailable("desk.no_epoch_key", group=group, number=row.number, mend=mend)
+            epochs[group] = (row.number, key)
+        home = self._voice.home
+        blob = seal_batch(home.chain, home.member, batch, epochs)
+        body = Publish(
+            header=self._voice.header(),
+            count=batch.count,
+            groups=groups,
+            epochs=tuple(epochs[group][0] for group in groups),
+            urgent=urgent,
+            blob_sha256=sha256(blob),
+        )
+        return self._voice.sign(body, blob)
+
+    def approve(self, entry: int) -> int:
+        """The second pair of eyes: another person than the one who published."""
+        return self._voice.say(Approve(self._voice.header(), entry))
+
+    def endorse(self, refs: tuple[RefRange, ...], level: int) -> int:
+        return self._voice.say(Endorse(self._voice.header(), refs, level))
+
+    def dispute(self, refs: tuple[RefRange, ...], reason: DisputeReason) -> int:
+        return self._voice.say(Dispute(self._voice.header(), refs, reason))
+
+    def withdraw(self, refs: tuple[RefRange, ...], reason: DisputeReason) -> int:
+        return self._voice.say(Withdraw(self._voice.header(), refs, reason))
+
+    def set_rules(self, jurisdiction: JurisdictionId, rule_set: RuleSet) -> int:
+        """Replace the rule set of a jurisdiction; the version follows the one in force."""
+        self._book.sync()
+        row = self._book.state.get(RULES, jurisdiction.encode())
+        version = row.version + 1 if row is not None else 1
+        return self._voice.say(Rule(self._voice.header(), jurisdiction, version, rule_set))
+
+    def propose(self, action: Action) -> int:
+        """The proposal's entry, which others vote on; our own vote is yes."""
+        return self._voice.say(Propose(self._voice.header(), action))
+
+    def vote(self, proposal: int, *, approve: bool) -> int:
+        return self._voice.say(Vote(self._voice.header(), proposal, approve))
+
+    def rotate_key(self, role: Role, operator: OperatorId) -> int | None:
+        """A new key for a role and operator in place of the old one, if the home has one.
+
+        The root key signs. The new key is stored before it is stated, so that a crash never
+        leaves the ledger with a key that nobody holds; asked again, it goes on. None if the
+        statement of such an earlier run had arrived.
+        """
+        if role is Role.ROOT:
+            raise Malformed("desk.root", mend="a root is replaced by vote: accord propose")
+        self._book.sync()
+        home, state = self._voice.home, self._book.state
+        waiting = home.path / "keys" / "next"
+        fresh = _waiting_key(waiting, role, operator)
+        kept = [key for key in home.keys if (key.role, key.operator) != (role, operator)]
+        entry: int | None = None  # A run before this one was cut off after its statement.
+        if fresh.key_id not in keys_of(state, home.member):
+            row = state.get(KEYSETS, home.member.encode())
+            wanted = role_keys(home.chain, home.member, [*kept, fresh])
+            version = row.version + 1 if row is not None else 1
+            entry = self._voice.say(Keyset(self._voice.header(), version, wanted))
+        # POINT OF NO RETURN. Crash from here: the same call finds the waiting key registered.
+        _install(home.path, waiting, fresh)
+        return entry
+
+
+def _waiting_key(directory: Path, role: Role, operator: OperatorId) -> PrivateKey:
+    """The key that waits to be stated, made and stored now if there is none."""
+    file = directory / "keys" / f"{role.value}.{operator}.key"
+    if file.exists():
+        return PrivateKey(role, operator, bytes.fromhex(file.read_text().strip()))
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = new_key(role, operator)
+    store_key(directory, fresh)
+    return fresh
+
+
+def _install(home: Path, waiting: Path, fresh: PrivateKey) -> None:
+    """Put the waiting key in its place and retire the old one, which stays readable."""
+    name = f"{fresh.role.value}.{fresh.operator}.key"
+    current = home / "keys" / name
+    if current.exists():
+        retired = home / "keys" / "retired"
+        retired.mkdir(exist_ok=True, mode=0o700)
+        number = len(list(retired.iterdir()))
+        current.rename(retired / f"{number:04d}.{name}")
+    (waiting / "keys" / name).rename(current)

@@ -1,0 +1,68 @@
+"""The outbox: publish statements are kept here before they are sent, and until all arrived.
+
+    outbox/JOB/0000.tx      a signed transaction, stored before it is first sent
+    outbox/JOB/0000.entry   the log entry it became
+
+JOB is a digest of what is published and to whom, so the same command finds its own job again:
+after a crash it sends the same bytes, and once all arrived it sends nothing. Nothing here is
+plaintext: a transaction holds a sealed batch. Files are private to the owner all the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accord.client.files import write_durably
+from accord.statements.batch import Batch, encode_batch
+from accord.wire.digests import labelled_sha256
+from accord.wire.errors import Malformed
+from accord.wire.ids import ChainId, GroupId, MemberId
+
+OUTBOX = "outbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One publish command's statements, by part."""
+
+    path: Path
+
+    def transaction(self, part: int) -> bytes | None:
+        file = self.path / f"{part:04d}.tx"
+        return file.read_bytes() if file.exists() else None
+
+    def entry(self, part: int) -> int | None:
+        """Raises: Malformed if somebody changed the file."""
+        file = self.path / f"{part:04d}.entry"
+        if not file.exists():
+            return None
+        text = file.read_text().strip()
+        if not text.isascii() or not text.isdigit():
+            raise Malformed("outbox.entry", mend="remove the job from the outbox by hand")
+        return int(text)
+
+    def store(self, part: int, transaction: bytes) -> None:
+        """Durable on return; replaces what stood there."""
+        write_durably(self.path / f"{part:04d}.tx", transaction, mode=0o600)
+
+    def finish(self, part: int, entry: int) -> None:
+        """The part is in the log: its bytes are no longer needed."""
+        write_durably(self.path / f"{part:04d}.entry", f"{entry}\n".encode(), mode=0o600)
+        # POINT OF NO RETURN. Crash from here leaves a .tx beside its .entry, which wins.
+        (self.path / f"{part:04d}.tx").unlink(missing_ok=True)
+
+
+def open_job(
+    home: Path,
+    chain: ChainId,
+    member: MemberId,
+    groups: Sequence[GroupId],
+    batches: Sequence[Batch],
+) -> Job:
+    """The job that publishes these batches to these groups, begun or not."""
+    parts = [chain.encode(), member.encode(), *(group.encode() for group in groups)]
+    parts += [encode_batch(batch) for batch in batches]
+    path = home / OUTBOX / labelled_sha256("publish-job", *parts)[:16].hex()
+    (home / OUTBOX).mkdir(exist_ok=True, mode=0o700)
+    path.mkdir(exist_ok=True, mode=0o700)
+    return Job(path)

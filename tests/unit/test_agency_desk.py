@@ -1,0 +1,300 @@
+"""The desk: nothing weak is listed, nothing is published twice, every voice has its key."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from accord.agency import outbox
+from accord.agency.desk import Desk, listing_of, parse_refs, split_batches
+from accord.agency.rulefile import parse_rule_file, template
+from accord.client.home import open_home
+from accord.fingerprint import (
+    Digests,
+    Fingerprinted,
+    FramePdq,
+    MediaFacts,
+    Unhashable,
+    UnhashableCode,
+    digests_of,
+)
+from accord.ledger.membership import agency
+from accord.ledger.state import PROPOSALS, PUBLICATIONS, RULES, index_key
+from accord.statements.batch import Listing, Media, listings_of
+from accord.statements.bodies import (
+    Accredit,
+    DisputeReason,
+    Publish,
+    RefRange,
+    RemovePlatform,
+    Role,
+)
+from accord.statements.confidential import open_batch
+from accord.statements.entries import parse_entry
+from accord.statements.envelope import parse_envelope
+from accord.wire.errors import Malformed, Rejected, Unavailable
+from accord.wire.ids import AGENCIES, GroupId, JurisdictionId, MemberId, OperatorId, TimeMs
+from accord.wire.limits import PDQ_QUALITY_MIN, STATEMENT_LIFE_MS
+from consortium_kit import CHAIN, CLASS, GROUPS, Consortium, listings
+from desk_kit import Agencies
+
+PLATFORMS = GROUPS[1]
+BITS = bytes(range(32))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Agencies:
+    agencies = Agencies(tmp_path, Consortium())
+    agencies.settle()
+    return agencies
+
+
+def desk(house: Agencies, member: str = "nl-one") -> Desk:
+    return Desk(house.voice(member), house.books[MemberId(member)])
+
+
+def publishes(house: Agencies) -> list[tuple[int, Publish]]:
+    bodies = [parse_envelope(parse_entry(leaf).statement).body for leaf in house.consortium.leaves]
+    return [(i, body) for i, body in enumerate(bodies) if isinstance(body, Publish)]
+
+
+def in_the_log(house: Agencies) -> list[Listing]:
+    rows: list[Listing] = []
+    for _, body in publishes(house):
+        blob = house.consortium.blobs[body.blob_sha256]
+        batch = open_batch(CHAIN, body, blob, house.books[MemberId("nl-one")].keyring.keys)
+        assert batch is not None
+        rows += listings_of(batch)
+    return rows
+
+
+def fingerprinted(
+    bits: bytes = BITS, quality: int = 80, frames: int = 1, digests: Digests | None = None
+) -> Fingerprinted:
+    views = tuple(FramePdq(i, i, bits, quality) for i in range(frames))
+    facts = MediaFacts("gif", 10, 10, frames)
+    return Fingerprinted(digests or digests_of(b"a picture"), views, facts)
+
+
+def test_a_fingerprinted_file_becomes_a_listing() -> None:
+    listing = listing_of(fingerprinted(), CLASS)
+    assert listing == Listing(
+        CLASS,
+        Media.IMAGE,
+        BITS,
+        80,
+        digests_of(b"a picture").md5,
+        digests_of(b"a picture").sha1,
+        digests_of(b"a picture").sha256,
+    )
+    assert listing_of(fingerprinted(frames=3), CLASS).media is Media.ANIMATION
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (fingerprinted(quality=PDQ_QUALITY_MIN - 1), "listing.low_quality"),
+        (fingerprinted(bits=bytes(32)), "listing.flat"),
+        (fingerprinted(bits=b"\xff" * 32), "listing.flat"),
+        (fingerprinted(digests=digests_of(b"")), "listing.empty_file"),
+        (Unhashable(UnhashableCode.TOO_FLAT, None), "listing.unhashable"),
+    ],
+)
+def test_what_says_too_little_is_not_listed(found: Fingerprinted | Unhashable, code: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        listing_of(found, CLASS)
+    assert caught.value.code == code
+
+
+def test_publish_checks_listings_from_anywhere(house: Agencies) -> None:
+    weak = [*listings(2), replace(listings(1, "x")[0], pdq=bytes(32))]
+    for rows in (weak, []):
+        with pytest.raises(Malformed):
+            desk(house).publish(rows, [PLATFORMS])
+    with pytest.raises(Malformed, match=r"desk\.group"):
+        desk(house).publish(listings(1), [GroupId("nobody")])
+    assert publishes(house) == []
+
+
+def test_a_published_batch_opens_for_those_it_was_released_to(house: Agencies) -> None:
+    done = desk(house).publish(listings(5), [PLATFORMS], urgent=True)
+    assert in_the_log(house) == listings(5)
+    ((entry, body),) = publishes(house)
+    assert (done.entries, done.count, done.resumed) == ((entry,), 5, False)
+    assert (body.groups, body.urgent) == ((AGENCIES, PLATFORMS), True)
+    row = house.consortium.ledger.state.get(PUBLICATIONS, index_key(entry))
+    assert row is not None
+    assert row.operator == "analyst-a"
+
+
+def test_batches_split_by_count_and_by_sealed_size() -> None:
+    slim = [replace(row, pdq=None, pdq_quality=None, md5=None) for row in listings(10_001)]
+    assert [batch.count for batch in split_batches(slim)] == [10_000, 1]
+    wide = listings(12_000)
+    batches = split_batches([replace(row, sha1=bytes(20)) for row in wide])
+    assert sum(batch.count for batch in batches) == 12_000
+    assert batches[0].count < 10_000
+
+
+@pytest.mark.parametrize("fault", ["lost", "stored-then-error"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_crash_between_batches_publishes_each_listing_once(
+    house: Agencies, fault: str, at: int
+) -> None:
+    rows = [replace(row, sha1=bytes(20)) for row in listings(20_000)]
+    house.line.faults = ["ok"] * at + [fault]
+    with pytest.raises(Unavailable):
+        desk(house).publish(rows, [PLATFORMS])
+    done = desk(house).publish(rows, [PLATFORMS])
+    assert done.resumed
+    assert in_the_log(house) == rows
+    before = len(house.line.sent)
+    assert desk(house).publish(rows, [PLATFORMS]).entries == done.entries
+    assert len(house.line.sent) == before
+    assert not list(house.homes[MemberId("nl-one")].path.glob("outbox/*/*.tx"))
+
+
+@pytest.mark.parametrize("fault", ["lost", "stored-then-error"])
+def test_a_statement_that_expired_meanwhile_is_sealed_anew_only_if_it_never_arrived(
+    house: Agencies, fault: str
+) -> None:
+    house.line.faults = [fault]
+    with pytest.raises(Unavailable):
+        desk(house).publish(listings(3), [PLATFORMS])
+    house.consortium.now = TimeMs(house.consortium.now + STATEMENT_LIFE_MS + 1)
+    house.line.entries.clear()  # A node that no longer remembers: the log itself must tell.
+    desk(house).publish(listings(3), [PLATFORMS])
+    assert in_the_log(house) == listings(3)
+
+
+def test_after_a_rotation_the_stored_batch_is_sealed_under_the_new_epoch(house: Agencies) -> None:
+    house.consortium.admit_platform("cloud")
+    house.settle()
+    house.line.faults = ["lost"]
+    with pytest.raises(Unavailable):
+        desk(house).publish(listings(3), [PLATFORMS])
+    desk_ = desk(house, "nl-one")
+    entry = desk_.propose(RemovePlatform(MemberId("cloud")))
+    for member in ("ie-two", "ca-three"):
+        desk(house, member).vote(entry, approve=True)
+    house.settle()
+    desk_.publish(listings(3), [PLATFORMS])
+    ((_, body),) = publishes(house)
+    assert body.epochs == (1, 2)
+    assert in_the_log(house) == listings(3)
+
+
+def test_without_an_epoch_in_force_publishing_waits(tmp_path: Path) -> None:
+    house = Agencies(tmp_path, Consortium())
+    with pytest.raises(Unavailable, match=r"desk\.no_epoch_key"):
+        desk(house).publish(listings(1), [])
+
+
+def test_a_rejection_that_sealing_anew_cannot_mend_is_told(house: Agencies) -> None:
+    with pytest.raises(Rejected, match=r"reject\.unknown_entry"):
+        desk(house).approve(0)
+
+
+def test_another_group_is_another_job(house: Agencies) -> None:
+    desk(house).publish(listings(1), [PLATFORMS])
+    desk(house).publish(listings(1), [])
+    assert [body.groups for _, body in publishes(house)] == [(AGENCIES, PLATFORMS), (AGENCIES,)]
+
+
+def test_a_changed_outbox_is_refused(house: Agencies) -> None:
+    desk(house).publish(listings(1), [])
+    path = house.homes[MemberId("nl-one")].path
+    (file,) = (path / outbox.OUTBOX).glob("*/0000.entry")
+    assert file.stat().st_mode & 0o077 == 0
+    file.write_text("x")
+    with pytest.raises(Malformed, match=r"outbox\.entry"):
+        desk(house).publish(listings(1), [])
+
+
+def test_the_whole_day_of_an_agency(house: Agencies) -> None:
+    (entry,) = desk(house).publish(listings(10), [PLATFORMS]).entries
+    state = house.consortium.ledger.state
+    desk(house).approve(entry)
+    row = state.get(PUBLICATIONS, index_key(entry))
+    assert row is not None
+    assert row.approved_by is not None
+    other = desk(house, "ie-two")
+    other.endorse(parse_refs([str(entry)], state), 1)
+    other.dispute(parse_refs([f"{entry}/3-5"], state), DisputeReason.NOT_CSAM)
+    desk(house).withdraw(parse_refs([f"{entry}/4"], state), DisputeReason.NOT_CSAM)
+    with pytest.raises(Rejected, match=r"reject\.not_the_publisher"):
+        other.withdraw(parse_refs([f"{entry}/4"], state), DisputeReason.NOT_CSAM)
+
+
+def test_rules_follow_one_another_and_proposals_pass_by_vote(house: Agencies) -> None:
+    state = house.consortium.ledger.state
+    rules = parse_rule_file(template("eu-member-state").encode())
+    for version in (1, 2):
+        desk(house).set_rules(JurisdictionId("NL"), rules)
+        row = state.get(RULES, b"NL")
+        assert row is not None
+        assert row.version == version
+    entry = desk(house).propose(Accredit(MemberId("nl-one"), JurisdictionId("EU")))
+    desk(house, "ie-two").vote(entry, approve=False)
+    desk(house, "ca-three").vote(entry, approve=True)
+    assert "EU" not in _where(house, "nl-one")
+    desk(house, "nl-four").vote(entry, approve=True)
+    assert "EU" in _where(house, "nl-one")
+    assert state.get(PROPOSALS, index_key(entry)) is not None
+
+
+def _where(house: Agencies, member: str) -> Sequence[str]:
+    row = agency(house.consortium.ledger.state, MemberId(member))
+    assert row is not None
+    return row.jurisdictions
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1/", "1/2-", "01", "1/9-8", "1/0-10", "99", "1/10", "-1"]
+)
+def test_refs_that_name_nothing_are_refused(house: Agencies, text: str) -> None:
+    (entry,) = desk(house).publish(listings(10), []).entries
+    wrong = text.replace("1", str(entry), 1) if text.startswith("1/") else text
+    with pytest.raises(Malformed):
+        parse_refs([wrong], house.consortium.ledger.state)
+
+
+def test_refs_as_people_write_them(house: Agencies) -> None:
+    (entry,) = desk(house).publish(listings(10), []).entries
+    state = house.consortium.ledger.state
+    texts = [f"{entry}/3-5", f"{entry}/0", str(entry), f"{entry}/0"]
+    assert parse_refs(texts, state) == (
+        RefRange(entry, 0, 1),
+        RefRange(entry, 0, 10),
+        RefRange(entry, 3, 3),
+    )
+    with pytest.raises(Malformed, match=r"desk\.refs"):
+        parse_refs([], state)
+
+
+@pytest.mark.parametrize("fault", ["ok", "lost", "stored-then-error"])
+def test_a_rotated_key_is_never_lost(house: Agencies, fault: str) -> None:
+    member = MemberId("nl-one")
+    old = house.homes[member].key(Role.ANALYST)
+    house.line.faults = [fault]
+    if fault != "ok":
+        with pytest.raises(Unavailable):
+            desk(house).rotate_key(Role.ANALYST, old.operator)
+    again = desk(house).rotate_key(Role.ANALYST, old.operator)
+    assert (again is None) == (fault == "stored-then-error")
+    house.homes[member] = open_home(house.homes[member].path)
+    assert house.homes[member].key(Role.ANALYST).key_id != old.key_id
+    desk(house).publish(listings(1), [])
+    assert len(list(house.homes[member].path.glob("keys/retired/*"))) == 1
+
+
+def test_a_second_operator_is_added_and_a_root_is_not(house: Agencies) -> None:
+    desk(house).rotate_key(Role.ANALYST, OperatorId("analyst-c"))
+    home = open_home(house.homes[MemberId("nl-one")].path)
+    assert {key.operator for key in home.keys if key.role is Role.ANALYST} == {
+        "analyst-a",
+        "analyst-c",
+    }
+    with pytest.raises(Malformed, match=r"desk\.root"):
+        desk(house).rotate_key(Role.ROOT, OperatorId("safe"))
