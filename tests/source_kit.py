@@ -49,6 +49,7 @@ class ConsortiumSource:
     stuck_at: int | None = None  # Serves this older size only, as a frozen node would.
     submitted: list[bytes] = field(default_factory=list[bytes])
     is_down: bool = False
+    refuses_submit: bool = False
     asked: int = 0
 
     def __post_init__(self) -> None:
@@ -97,6 +98,8 @@ class ConsortiumSource:
     def submit(self, transaction: bytes) -> int:
         """The entry's index. Raises: Rejected."""
         self._ask()
+        if self.refuses_submit:
+            raise Unavailable("kit.submit")
         self.submitted.append(transaction)
         verdict = self.consortium.block(transaction).verdicts[0]
         if isinstance(verdict, RejectCode):

@@ -205,7 +205,7 @@ def _check_list(
 
 
 def _is_current(evidence: Evidence, due: Change, meta: ReceiptMeta) -> bool:
-    """What an older list asked for is asked for again: `due`, or what came since, undid a change."""
+    """What an older list asked for is asked for again, since a change was undone."""
     ran = (meta.rules_sha256, meta.active_root)
     return any(
         change.facts == ran
