@@ -152,7 +152,8 @@ class SoloEngine:
             return await asyncio.shield(flying.answer)
         known = self._reader.find(envelope.raw, envelope.digest)
         if known is not None:
-            if self._head is None or known >= self._head.size:
+            head = await self.wait_beyond(known, 2 * QUORUM_RETRY_S)
+            if head is None or known >= head.size:
                 raise Unavailable("node.no_quorum")  # Durable, but nobody has signed it yet.
             return known
         code = self._ledger.check(raw, self._clock())
@@ -215,6 +216,8 @@ class SoloEngine:
             await self._seal(block)
             return
         self._work.clear()
+        if self._stopping:  # Said before the line above, and to be heard all the same.
+            return
         if not await self._rest(COSIGN_AGAIN_MS / 1000):
             await self._publish()
 

@@ -214,6 +214,7 @@ class Store(LogReader):
             self._found()
         known = self._must("SELECT value FROM meta WHERE name = 'genesis_sha256'")[0]
         if _bytes(known) != founding.digest:
+            self.close()
             raise Unproven("store.genesis", mend="this directory belongs to another consortium")
         self._frontier = frontier_at(self, self.size)
 
