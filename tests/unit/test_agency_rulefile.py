@@ -187,6 +187,12 @@ def test_templates_hold_the_facts_of_their_sources() -> None:
     assert Service.MESSAGING not in eu.services
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_folded_texts_are_plain_texts(name: str) -> None:
+    notice = parse_rule_file(template(name).encode()).user_notice
+    assert notice.isprintable()
+
+
 def test_an_unknown_template_is_refused() -> None:
     with pytest.raises(Malformed, match=r"rules\.template"):
         template("../us")

@@ -130,7 +130,9 @@ def _build(events: list[Event], place: int, code: str, twice: list[Fault]) -> tu
     event = events[place]
     line = event.start_mark.line + 1
     if isinstance(event, ScalarEvent):
-        return Scalar(line, event.value, not event.style), place + 1
+        # The scanner marks where a folded text was folded, so that it could be written back.
+        text = event.value.replace("\a", "") if event.style == ">" else event.value
+        return Scalar(line, text, not event.style), place + 1
     place += 1
     if isinstance(event, SequenceStartEvent):
         items: list[Node] = []

@@ -148,6 +148,7 @@ class Replica:
         Raises: Unproven, with nothing changed, when the source lies or is stale; Unavailable.
         """
         before = self.size
+        self.refresh()  # Another process of ours may have been here first.
         for note, at_ms in self._steps(source, now_ms):
             pull = self._follower.offer(note, at_ms)
             if pull is None:

@@ -31,7 +31,9 @@ class Photo:
 
 
 COFFEE: Final = Photo("coffee", "coffee.png", "A cup of coffee", "Rachel Michetti, CC0")
-ROCKET: Final = Photo("rocket", "rocket.jpg", "A rocket on its pad at night", "SpaceX, public domain")
+ROCKET: Final = Photo(
+    "rocket", "rocket.jpg", "A rocket on its pad at night", "SpaceX, public domain"
+)
 GALAXIES: Final = Photo(
     "galaxies",
     "hubble_deep_field.jpg",

@@ -1,0 +1,233 @@
+"""The demo's world: homes, keepers and desks in this process; node, gateway and drive beside it.
+
+Everything is what a real consortium would run, on one machine: real keys in real homes, signed
+requests, sealed batches, a gateway and a drive as processes of their own.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+from accord.agency.desk import Desk
+from accord.agency.founding import (
+    PLATFORM_STAFF,
+    AgencyPlan,
+    found_trial,
+    make_keys,
+    platform_application,
+)
+from accord.agency.keeper import Keeper
+from accord.cli.assemble import AgencyBook, open_desk, open_keeper
+from accord.cli.demo.processes import ACCORD, Processes, free_port
+from accord.client.files import write_durably
+from accord.client.home import GENESIS_FILE, Home, create_home
+from accord.wire.errors import AccordError, Malformed, Unavailable
+from accord.wire.ids import ChainId, JurisdictionId, MemberId, TimeMs
+
+CHAIN: Final = ChainId("trial-demo.accord")
+PLATFORM: Final = MemberId("clouddrive")
+KEEPER_PAUSE_S: Final = 0.25
+NL, IE, CA = JurisdictionId("NL"), JurisdictionId("IE"), JurisdictionId("CA")
+NOORD, ZUID, WEST, EAST = (
+    MemberId("nl-noord"),
+    MemberId("nl-zuid"),
+    MemberId("ie-west"),
+    MemberId("ca-east"),
+)
+PLANS: Final = (
+    AgencyPlan(NOORD, "Noord agency, the Netherlands", NL, (NL,)),
+    AgencyPlan(WEST, "West agency, Ireland", IE, (IE,)),
+    AgencyPlan(EAST, "East agency, Canada", CA, (CA,)),
+    AgencyPlan(ZUID, "Zuid agency, the Netherlands", NL, (NL,)),
+)
+PLACES: Final = ("NL:the Netherlands", "CA:Canada", "IE:Ireland")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Base URLs on loopback."""
+
+    node: str
+    gateway: str
+    drive: str
+
+
+class World:
+    """Everything that runs. Close it, or what it started goes on."""
+
+    def __init__(self, directory: Path, drive_source: Path | None) -> None:
+        if directory.exists() and any(directory.iterdir()):
+            raise Malformed("demo.directory", path=str(directory), mend="an empty directory")
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.drive_source = drive_source
+        base = "http://127.0.0.1"
+        self.at = Addresses(*(f"{base}:{free_port()}" for _ in range(3)))
+        self.processes = Processes(directory / "logs")
+        self.homes: dict[MemberId, Home] = {}
+        self._books: dict[MemberId, AgencyBook] = {}
+        self._keepers: Keepers | None = None
+        self._http = httpx.Client(timeout=30, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._keepers is not None:
+            self._keepers.stop()
+        self.processes.stop()
+        for book in self._books.values():
+            book.close()
+        self._http.close()
+
+    def found(self) -> str:
+        """Four agencies' homes and a genesis; its digest."""
+        now = TimeMs(time.time_ns() // 1_000_000)
+        agencies = self.directory / "consortium"
+        self.homes = found_trial(agencies, CHAIN, PLANS, now, [self.at.node])
+        node = agencies / "node"
+        node.mkdir()
+        home = self.homes[NOORD]
+        write_durably(node / GENESIS_FILE, (home.path / GENESIS_FILE).read_bytes())
+        return home.founding.digest.hex()
+
+    def start_node(self) -> None:
+        directory = self.directory / "consortium" / "node"
+        port = self.at.node.rpartition(":")[2]
+        command = [*ACCORD, "node", "run", "--dir", str(directory), "--port", port]
+        self.processes.start("node", command, f"{self.at.node}/healthz")
+        self._keepers = Keepers([open_keeper(home) for home in self.homes.values()])
+        self._keepers.start()
+
+    def book(self, member: MemberId) -> AgencyBook:
+        """An agency's own verified view, followed to the newest checkpoint."""
+        if member not in self._books:
+            self._books[member] = AgencyBook(self.homes[member], allow_trial=True)
+        self._books[member].sync()
+        return self._books[member]
+
+    def desk(self, member: MemberId, operator: str | None = None) -> Desk:
+        return open_desk(self.homes[member], self.book(member), operator)
+
+    def admit_platform(self) -> int:
+        """A platform's home, and its admission by vote; the proposal's entry."""
+        keys = make_keys(PLATFORM_STAFF)
+        genesis = (self.homes[NOORD].path / GENESIS_FILE).read_bytes()
+        home = create_home(
+            self.directory / "platform", "platform", PLATFORM, genesis, [self.at.node], keys
+        )
+        self.homes[PLATFORM] = home
+        action = platform_application(CHAIN, PLATFORM, "Clouddrive", (NL, IE, CA), keys)
+        proposal = self.desk(NOORD).propose(action)
+        for agency in (WEST, EAST):
+            self.desk(agency).vote(proposal, approve=True)
+        return proposal
+
+    def start_gateway(self) -> None:
+        home = str(self.homes[PLATFORM].path)
+        port = self.at.gateway.rpartition(":")[2]
+        command = [*ACCORD, "gateway", "--home", home, "--trial", "--port", port]
+        self.processes.start("gateway", command, f"{self.at.gateway}/healthz")
+
+    def start_drive(self) -> None:
+        """The example platform's product, which knows the gateway's address and nothing else."""
+        if self.drive_source is None:
+            raise Malformed("demo.no_drive", mend="run the demo from the project's tree")
+        port = self.at.drive.rpartition(":")[2]
+        places = [part for place in PLACES for part in ("--jurisdiction", place)]
+        data = str(self.directory / "drive")
+        command = [sys.executable, "-m", "clouddrive", "--gateway", self.at.gateway]
+        command += ["--data", data, "--port", port, *places]
+        environment = {"PYTHONPATH": str(self.drive_source)}
+        self.processes.start("drive", command, f"{self.at.drive}/healthz", environment)
+
+    def screen(self, raw: bytes, jurisdiction: str, upload: str = "demo") -> dict[str, Any]:
+        """What a platform's upload path asks. Raises: Unavailable."""
+        facts = {"jurisdiction": jurisdiction, "upload": upload}
+        return self._json(
+            self._http.post(
+                f"{self.at.gateway}/v1/screen",
+                params=facts,
+                content=raw,
+                headers={"Content-Type": "application/octet-stream"},
+            )
+        )
+
+    def status(self) -> dict[str, Any]:
+        return self._json(self._http.get(f"{self.at.gateway}/v1/status"))
+
+    def upload(self, raw: bytes, name: str, place: str) -> dict[str, Any]:
+        """What the drive's page sends when somebody drops a picture on it."""
+        return self._json(
+            self._http.post(
+                f"{self.at.drive}/upload",
+                files={"file": (name, raw)},
+                data={"jurisdiction": place},
+                headers={"Accept": "application/json", "Origin": self.at.drive},
+            )
+        )
+
+    def drive_state(self) -> dict[str, Any]:
+        return self._json(self._http.get(f"{self.at.drive}/platform.json"))
+
+    @staticmethod
+    def _json(answer: httpx.Response) -> dict[str, Any]:
+        try:
+            value = answer.json()
+        except json.JSONDecodeError as err:
+            raise Unavailable("demo.answer", status=answer.status_code) from err
+        if not isinstance(value, dict) or "error" in value:
+            raise Unavailable("demo.answer", status=answer.status_code, body=str(value)[:200])
+        return value
+
+
+class Keepers:
+    """The four agencies' keepers, taking turns in one thread."""
+
+    def __init__(self, keepers: Sequence[Keeper]) -> None:
+        self._keepers = keepers
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keepers", daemon=True)
+        self.trouble: str | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            for keeper in self._keepers:
+                try:
+                    keeper.step()
+                except AccordError as err:
+                    self.trouble = str(err)
+            self._stopping.wait(KEEPER_PAUSE_S)
+
+
+def wait_for(what: str, is_there: Any, wait_s: float = 30) -> float:  # noqa: ANN401 - any callable.
+    """Seconds until `is_there()` was true. Raises: Unavailable."""
+    began = time.monotonic()
+    while time.monotonic() - began < wait_s:
+        if is_there():
+            return time.monotonic() - began
+        time.sleep(0.02)
+    raise Unavailable("demo.wait", what=what, seconds=round(wait_s))
