@@ -205,6 +205,7 @@ def test_without_a_quorum_nothing_is_acknowledged_and_with_it_the_rest_is(
         with pytest.raises(Unavailable, match=r"node\.no_quorum"):
             await engine.submit(lost)
         assert engine.head is None
+        assert engine.gauges()["accord_node_quorum"] == 0
 
     with_engine(tmp_path, consortium, work)
     hidden.mkdir()

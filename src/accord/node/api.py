@@ -341,10 +341,12 @@ def _may_read(log: LogReader, entry: int, caller: Caller) -> bool:
 def _add_operators(app: FastAPI, node: Node) -> None:
     @app.get("/healthz", tags=["operators"], responses=_DOWN)
     async def healthz() -> dict[str, Any]:
-        """Whether the node takes statements: it has a head that a quorum signed."""
+        """Whether the node takes statements: it runs, and a quorum signed when last asked."""
         gauges = node.engine.gauges()
-        if gauges.get("accord_node_halted"):
+        if gauges["accord_node_halted"]:
             raise Unavailable("node.halted")
+        if not gauges["accord_node_quorum"]:
+            raise Unavailable("node.no_quorum")
         return {"ok": True, "chain": node.engine.chain, "size": node.head().size}
 
     @app.get("/metrics", response_class=PlainTextResponse, tags=["operators"])

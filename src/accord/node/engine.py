@@ -50,5 +50,7 @@ class Engine(Protocol):
         ...
 
     def gauges(self) -> dict[str, float]:
-        """Figures for operators, by metric name."""
+        """Figures for operators, by metric name. `accord_node_halted` and `accord_node_quorum` (0
+        or 1) are among them.
+        """
         ...

@@ -119,6 +119,7 @@ class SoloEngine:
         self._moved = asyncio.Event()
         self._stopping = False
         self._halted = False
+        self._quorum = False
         self._blocks = 0
         self._rejected = 0
 
@@ -142,6 +143,7 @@ class SoloEngine:
             "accord_node_blocks_total": self._blocks,
             "accord_node_rejected_total": self._rejected,
             "accord_node_halted": int(self._halted),
+            "accord_node_quorum": int(self._quorum),
         }
 
     async def submit(self, raw: bytes) -> Verdict:
@@ -272,7 +274,9 @@ class SoloEngine:
             if err.code != "node.no_quorum":
                 raise
             diagnostics.error("no quorum for the head: %s", err)
+            self._quorum = False
             return False
+        self._quorum = True
         self._head = Head(checkpoint.size, cosigned.note, self._policy.encode(), now_s)
         self._moved.set()
         self._moved = asyncio.Event()
