@@ -25,8 +25,10 @@ from accord.statements.batch import Listing, Media, listings_of
 from accord.statements.bodies import (
     Accredit,
     DisputeReason,
+    Propose,
     Publish,
     RefRange,
+    RemoveAgency,
     RemovePlatform,
     Role,
 )
@@ -194,6 +196,21 @@ def test_without_an_epoch_in_force_publishing_waits(tmp_path: Path) -> None:
 def test_a_rejection_that_sealing_anew_cannot_mend_is_told(house: Agencies) -> None:
     with pytest.raises(Rejected, match=r"reject\.unknown_entry"):
         desk(house).approve(0)
+
+
+def test_a_publication_that_the_rules_refuse_is_sent_once(house: Agencies) -> None:
+    gone = MemberId("nl-four")
+    house.consortium.decide(Propose(house.consortium.header("nl-one"), RemoveAgency(gone)))
+    before = len(house.line.sent)
+    with pytest.raises(Rejected, match=r"reject\.member_suspended"):
+        desk(house, gone).publish(listings(1), [PLATFORMS])
+    assert len(house.line.sent) == before + 1
+
+
+def test_other_listings_are_another_job(house: Agencies) -> None:
+    desk(house).publish(listings(1), [])
+    desk(house).publish(listings(1, "others"), [])
+    assert in_the_log(house) == [*listings(1), *listings(1, "others")]
 
 
 def test_another_group_is_another_job(house: Agencies) -> None:
