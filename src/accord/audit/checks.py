@@ -73,11 +73,11 @@ class _Tally:
         return found or [Finding(self._check, Result.OK, None, dict(summary))]
 
 
-def _deadline(evidence: Evidence, change: Change) -> int | None:
+def deadline_of(change: Change) -> int | None:
+    """The block time by which a change must have been attested; None if it need not be."""
     if change.sync_within_ms is None:
         return None
-    begins = max(change.time_ms, evidence.admitted_ms)
-    return begins + change.sync_within_ms + SYNC_SLACK_MS
+    return change.time_ms + change.sync_within_ms + SYNC_SLACK_MS
 
 
 def check_sync(evidence: Evidence, ledger: LedgerReading) -> list[Finding]:
@@ -88,7 +88,7 @@ def check_sync(evidence: Evidence, ledger: LedgerReading) -> list[Finding]:
     highest = list(accumulate((item.body.size for item in attested), max))
     in_time = pending = excused = 0
     for place, change in enumerate(evidence.changes):
-        deadline = _deadline(evidence, change)
+        deadline = deadline_of(change)
         if deadline is None:
             continue
         at = bisect_left(highest, change.size)
@@ -97,7 +97,7 @@ def check_sync(evidence: Evidence, ledger: LedgerReading) -> list[Finding]:
             in_time += 1
         elif evidence.now_ms <= deadline:
             pending += 1
-        elif _is_undone(evidence.changes[place + 1 :], attested, deadline):
+        elif _is_undone(evidence.changes[place:], attested, deadline):
             excused += 1
         elif not evidence.is_complete:
             tally.add(Result.UNPROVEN, "audit.keys_missing", entry=change.size - 1)
@@ -117,7 +117,7 @@ def check_sync(evidence: Evidence, ledger: LedgerReading) -> list[Finding]:
 
 
 def _is_undone(later: Sequence[Change], attested: Sequence[Attested], deadline: int) -> bool:
-    """Before its deadline the change was taken back to what the platform had attested."""
+    """By its deadline what was asked for was what the platform had attested before."""
     said = [item for item in attested if item.time_ms <= deadline]
     if not said:
         return False
@@ -219,7 +219,7 @@ def _due(evidence: Evidence) -> Callable[[int], Change | None]:
     deadlines = [
         (deadline, change)
         for change in evidence.changes
-        if (deadline := _deadline(evidence, change)) is not None
+        if (deadline := deadline_of(change)) is not None
     ]
     deadlines.sort(key=lambda pair: (pair[0], pair[1].size))
     times = [deadline for deadline, _ in deadlines]

@@ -18,7 +18,8 @@ class Change:
     """What the platform had to run from `size` entries on, as the auditor folded it.
 
     `time_ms` is the block time of entry `size - 1`, from which the deadline counts.
-    `sync_within_ms` is the strictest of its rule sets; None where no rule set asks for anything.
+    `sync_within_ms` is the strictest of its rule sets; None where no rule set asks for anything,
+    or where the platform was suspended before the deadline and could not speak.
     """
 
     size: int
@@ -56,7 +57,6 @@ class Evidence:
     size: int
     root: bytes
     leaves: Sequence[bytes]
-    admitted_ms: TimeMs
     keys: tuple[ScannerKey, ...]
     changes: tuple[Change, ...]
     fold_version: int

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from accord.cli import failures, fingerprint, node
+from accord.cli import audit, failures, fingerprint, follow, node, scan
 from accord.wire.errors import AccordError
 
 app = typer.Typer(
@@ -23,6 +23,9 @@ def _root() -> None:
 
 fingerprint.register(app)
 node.register(app)
+follow.register(app)
+scan.register(app)
+audit.register(app)
 
 
 def main() -> None:
