@@ -11,7 +11,7 @@ from accord.scan.following import Following
 from accord.scan.receipts import ReceiptLog
 from accord.scan.screener import Screener
 from accord.statements.batch import Listing
-from accord.statements.bodies import Dispute, DisputeReason, RefRange, Role, Rule
+from accord.statements.bodies import Dispute, DisputeReason, RefRange, Role, Rule, Withdraw
 from accord.statements.rules import Action, Algorithm, Near
 from accord.wire.ids import JurisdictionId, MemberId, TimeMs
 from consortium_kit import CHAIN, CLASS, Consortium
@@ -115,4 +115,9 @@ class Scene:
     def dispute(self, entry: int) -> int:
         refs = (RefRange(entry, 0, 1),)
         body = Dispute(self.consortium.header("nl-four"), refs, DisputeReason.OTHER)
+        return self.consortium.must(body, Role.ANALYST)
+
+    def withdraw(self, entry: int, agency: str = "nl-one") -> int:
+        refs = (RefRange(entry, 0, 1),)
+        body = Withdraw(self.consortium.header(agency), refs, DisputeReason.OTHER)
         return self.consortium.must(body, Role.ANALYST)
