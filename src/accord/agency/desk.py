@@ -10,13 +10,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from accord.agency.outbox import Job, open_job
 from accord.agency.sealing import seal_batch
 from accord.agency.voice import Ledgerbook, Voice
 from accord.client.home import PrivateKey, new_key, role_keys, store_key
-from accord.fingerprint import Fingerprinted, Unhashable
 from accord.ledger.epochs import epoch_of
 from accord.ledger.membership import consortium
 from accord.ledger.state import KEYSETS, PUBLICATIONS, RULES, Reader, index_key
@@ -50,6 +49,9 @@ from accord.wire.limits import (
     REFS_MAX,
 )
 
+if TYPE_CHECKING:
+    from accord.fingerprint import Fingerprinted, Unhashable
+
 SEALED_BYTES_MAX: Final = BLOB_BYTES_MAX - 4_096  # Room for the header and 16 wraps.
 EMPTY_FILE: Final = {  # Digests of no bytes: a listing of them would match every empty upload.
     "md5": bytes.fromhex("d41d8cd98f00b204e9800998ecf8427e"),
@@ -81,11 +83,14 @@ class Published:
     resumed: bool
 
 
-def listing_of(found: Fingerprinted | Unhashable, class_code: ClassCode) -> Listing:
+def listing_of(found: "Fingerprinted | Unhashable", class_code: ClassCode) -> Listing:
     """A file as this agency would list it. Raises: Malformed, saying why it cannot be listed.
 
     An animation is so far listed by its main frame only; frames travel in view batches.
     """
+    # Here and not above: the decoders would slow every other command's start.
+    from accord.fingerprint import Unhashable  # noqa: PLC0415
+
     if isinstance(found, Unhashable):
         raise Malformed("listing.unhashable", why=found.code.value)
     listing = Listing(

@@ -3,15 +3,21 @@
 Not here: any logic. A home's replica is `replica.sqlite` beside its `home.toml`.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from accord.agency import book
+from accord.agency.desk import Desk
+from accord.agency.keeper import Keeper
+from accord.agency.voice import Voice
 from accord.client.home import Home, PrivateKey
 from accord.client.http import NodeClient
 from accord.replica.replica import Identity, Replica
 from accord.statements.bodies import Role
 from accord.statements.confidential import load_decrypt_private
 from accord.wire.errors import Malformed
+from accord.wire.ids import TRIAL_PREFIX, TimeMs
 
 REPLICA_FILE = "replica.sqlite"
 
@@ -50,3 +56,33 @@ def node_clients(home: Home) -> Sequence[NodeClient]:
     """A client for each node in home.toml, the own one first."""
     key = request_key(home)
     return [NodeClient(url, home.chain, key) for url in home.nodes]
+
+
+def now_ms() -> TimeMs:
+    """This machine's clock: what statements' lives and freshness are judged by."""
+    return TimeMs(time.time_ns() // 1_000_000)
+
+
+class AgencyBook(book.AgencyBook):
+    """An agency's own view of the ledger, from its home. Raises: Malformed, Unproven, Unavailable.
+
+    A home of a trial's agency was founded as one, so it need not be told `--trial` again.
+    """
+
+    def __init__(self, home: Home, allow_trial: bool | None = None) -> None:
+        if home.kind != "agency":
+            raise Malformed("cli.not_an_agency", member=home.member, mend="--home of an agency")
+        if not home.nodes:
+            raise Malformed("cli.no_node", mend="name a node in home.toml")
+        trial = home.chain.startswith(TRIAL_PREFIX) if allow_trial is None else allow_trial
+        super().__init__(open_replica(home, trial), node_clients(home), now_ms)
+
+
+def open_desk(home: Home, its_book: AgencyBook, operator: str | None = None) -> Desk:
+    """A person's desk; `operator` where the home holds several keys of a role."""
+    return Desk(Voice(home, node_clients(home)[0], now_ms, operator), its_book)
+
+
+def open_keeper(home: Home) -> Keeper:
+    """The agency's keeper, with a book of its own."""
+    return Keeper(Voice(home, node_clients(home)[0], now_ms), AgencyBook(home))
