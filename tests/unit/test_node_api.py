@@ -3,13 +3,22 @@
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from http_message_signatures.algorithms import ED25519
+from http_message_signatures.signatures import HTTPMessageSigner
 
 from accord.client.home import PrivateKey
 from accord.client.http import NodeClient
-from accord.client.signing import signed_headers
+from accord.client.signing import (
+    COMPONENTS,
+    TAG,
+    FieldLines,
+    SignedMessage,
+    signed_headers,
+)
 from accord.ledger.codes import RejectCode
 from accord.ledger.views import policy_of
 from accord.node.auth import Gate
@@ -168,6 +177,27 @@ def test_a_request_counts_once_and_only_as_signed(node: NodeThread, scanner: Pri
     fresh = signed_headers(scanner, "GET", url)
     fresh["Host"] = "elsewhere.example"
     assert code_of(get(node, "/members", fresh)) == (403, "http.signature")
+
+
+@pytest.mark.parametrize("left_out", ["@method", "@authority", "@path", "@query"])
+def test_a_signature_covers_all_it_must(
+    node: NodeThread, scanner: PrivateKey, left_out: str
+) -> None:
+    now = datetime.now(UTC)
+    message = SignedMessage("GET", node.url + "/members", FieldLines([]))
+    signer = HTTPMessageSigner(signature_algorithm=ED25519)
+    prepared = signer.prepare(
+        message,
+        key_id=scanner.key_id.hex(),
+        created=now,
+        expires=now + timedelta(seconds=60),
+        nonce=left_out,
+        tag=TAG,
+        covered_component_ids=[item for item in COMPONENTS if item != left_out],
+    )
+    signer.apply(message, prepared, scanner.sign(prepared.signature_base))
+    answer = get(node, "/members", dict(message.headers.items()))
+    assert code_of(answer) == (403, "http.signature")
 
 
 def test_only_keys_of_the_ledger_get_in(node: NodeThread, consortium: Mirrored) -> None:

@@ -1,6 +1,7 @@
 """The solo engine: what it answers, in which order it keeps, signs and answers, when it stops."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from accord.node.solo import SoloEngine, _Lines, _Waiting
 from accord.node.store import Store
 from accord.statements.bodies import Parameters, Propose, RemoveAgency, Role, Vote
 from accord.statements.envelope import parse_envelope, parse_transaction
-from accord.tlog.cosigner import CosignerState
+from accord.tlog.cosigner import CosignerState, parse_cosigner_state
 from accord.tlog.policy import parse_policy, verify_checkpoint
 from accord.wire.errors import Broken, Malformed, Unavailable
 from accord.wire.ids import MemberId
@@ -219,6 +220,66 @@ def test_without_a_quorum_nothing_is_acknowledged_and_with_it_the_rest_is(
         return [await engine.submit(lost), await engine.submit(raw)]
 
     assert with_engine(tmp_path, consortium, again) == [1, 0]
+
+
+def set_time(directory: Path, member: str, time_s: int) -> None:
+    """A cosigner whose clock was once set to this time: before it, it abstains."""
+    path = directory / member / STATE_FILE
+    state = parse_cosigner_state(path.read_bytes(), CHAIN)
+    path.write_bytes(replace(state, time_s=time_s).encode(CHAIN))
+
+
+def test_what_no_quorum_signed_is_not_acknowledged_though_it_is_stored(
+    tmp_path: Path, consortium: Consortium
+) -> None:
+    first, raw = parameters(consortium), parameters(consortium, "ie-two")
+    now_s = consortium.now // 1000
+
+    async def work(engine: SoloEngine) -> None:
+        assert await engine.submit(first) == 0
+        for member in ("nl-one", "ie-two"):
+            set_time(tmp_path, member, now_s + 1_000)
+        for _ in range(2):
+            with pytest.raises(Unavailable, match=r"node\.no_quorum"):
+                await engine.submit(raw)
+            assert engine.head is not None
+            assert engine.head.size == 1
+        for member in ("nl-one", "ie-two"):
+            set_time(tmp_path, member, now_s)
+        assert await engine.submit(raw) == 1
+
+    with_engine(tmp_path, consortium, work)
+
+
+def test_the_new_quorum_alone_does_not_carry_a_change_of_policy(
+    tmp_path: Path, consortium: Consortium
+) -> None:
+    remove = {m: RemoveAgency(MemberId(m)) for m in ("nl-four", "ca-three")}
+    opening = [
+        Propose(consortium.header("nl-one"), remove["nl-four"]),
+        Propose(consortium.header("nl-one"), remove["ca-three"]),
+        Vote(consortium.header("ie-two"), 0, approve=True),
+    ]
+    closing = [  # In one block: four agencies become two.
+        Vote(consortium.header("ca-three"), 0, approve=True),
+        Vote(consortium.header("ie-two"), 1, approve=True),
+    ]
+    raws = [consortium.sign(body, Role.GOVERNOR) for body in (*opening, *closing)]
+    now_s = consortium.now // 1000
+
+    async def work(engine: SoloEngine) -> None:
+        for raw in raws[:3]:
+            await engine.submit(raw)
+        for member in remove:
+            set_time(tmp_path, member, now_s + 1_000)
+        found = await asyncio.gather(*map(engine.submit, raws[3:]), return_exceptions=True)
+        assert [str(item)[:14] for item in found] == ["node.no_quorum"] * 2
+        assert len(policy_of(engine.state, CHAIN).witnesses) == 2
+        for member in remove:
+            set_time(tmp_path, member, now_s)
+        assert [await engine.submit(raw) for raw in raws[3:]] == [3, 4]
+
+    with_engine(tmp_path, consortium, work)
 
 
 @pytest.mark.parametrize("kind", ["lost", "stored"])
