@@ -4,7 +4,8 @@ import sys
 
 import typer
 
-from accord.cli import audit, failures, fingerprint, follow, node, scan
+from accord.cli import agency, audit, failures, fingerprint, follow, node, platform, scan
+from accord.cli.demo import command as demo
 from accord.wire.errors import AccordError
 
 app = typer.Typer(
@@ -23,9 +24,12 @@ def _root() -> None:
 
 fingerprint.register(app)
 node.register(app)
+agency.register(app)
+platform.register(app)
 follow.register(app)
 scan.register(app)
 audit.register(app)
+demo.register(app)
 
 
 def main() -> None:
@@ -34,3 +38,7 @@ def main() -> None:
         app()
     except AccordError as err:
         sys.exit(failures.fail(err))
+
+
+if __name__ == "__main__":
+    main()

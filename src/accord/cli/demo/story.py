@@ -151,8 +151,8 @@ class Story:
 
     def rules(self) -> str:
         for agency, where in ((NOORD, NL), (EAST, CA)):
-            text = (RULES / f"{where.lower()}.yaml").read_text()
-            self.world.desk(agency).set_rules(where, parse_rule_file(text))
+            raw = (RULES / f"{where.lower()}.yaml").read_bytes()
+            self.world.desk(agency).set_rules(where, parse_rule_file(raw))
         return "NL blocks what two agencies of two countries certify; CA tags it"
 
     def publish(self) -> str:
@@ -321,8 +321,8 @@ class Story:
 
     def audit(self) -> str:
         home = str(self.world.homes[WEST].path)
-        log = f"{self.world.at.gateway}/log"
-        done = run_accord("audit", PLATFORM, "--home", home, "--trial", "--log", log)
+        gateway = self.world.at.gateway
+        done = run_accord("audit", PLATFORM, "--home", home, "--trial", "--log", gateway)
         see(done.returncode == 0, f"exit {done.returncode}: {(done.stderr or done.stdout)[-400:]}")
         return f"{WEST} recomputed the platform's list, rules and log: in order"
 

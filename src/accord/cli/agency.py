@@ -1,0 +1,348 @@
+"""An agency's commands: publish, approve, endorse, dispute, withdraw, keys, keeper.
+
+Not here: rules and votes (`cli.governance`), the work itself (accord.agency). Names of files
+appear in the output, because the person at the keyboard gave them, and nowhere else.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from accord.agency.desk import Desk, listing_of, parse_refs, split_batches
+from accord.agency.keeper import Keeper
+from accord.cli import governance
+from accord.cli.assemble import AgencyBook, open_desk, open_keeper
+from accord.cli.governance import tell
+from accord.cli.node import HomeOption, Json
+from accord.client.home import open_home
+from accord.statements.bodies import DisputeReason, Role
+from accord.statements.rules import ClassCode
+from accord.wire.errors import Malformed, Unavailable
+from accord.wire.ids import NAME_RE, GroupId, OperatorId
+from accord.wire.record import load_record
+
+if TYPE_CHECKING:
+    from accord.fingerprint import Fingerprinted, Unhashable
+    from accord.statements.batch import Listing
+
+KEEPER_PAUSE_S = 1.0
+KEEPER_BACKOFF_S = 10.0
+KEEPER_ROUNDS = 4  # Of `--once`: open, acknowledge, wrap, and see that nothing is left.
+LEVELS = ("digest", "one-person", "two-persons")  # By review level, as in rule files.
+
+Operator = Annotated[
+    str | None, typer.Option(help="Who speaks, where the home holds several keys of a role.")
+]
+Refs = Annotated[
+    list[str], typer.Argument(metavar="REF...", help="17 (a whole batch), 17/3 or 17/3-9.")
+]
+Reason = Annotated[DisputeReason, typer.Option(help="Why.")]
+
+_PUBLISH = """List pictures: fingerprint them here, seal the batch, put it on the ledger.
+
+Only fingerprints leave this machine, and only sealed. The listings count once a second person
+approved them. Files that cannot be listed are named with the reason, and then nothing is sent
+unless --skip-refused. Asked again after a crash, it goes on and never publishes twice.
+
+Examples:
+
+    accord publish case-17/ --class ncmec/A1 --home ./nl-police
+
+    accord publish photo.jpg --class test/T1 --group agencies --dry-run --json
+"""
+_APPROVE = """Approve batches as the second person: from then on they count as this agency's.
+
+Examples:
+
+    accord approve 17 --home ./nl-police
+"""
+_ENDORSE = """Corroborate another agency's listings, at the level this agency looked.
+
+Examples:
+
+    accord endorse 17 --level one-person --home ./ie-garda
+
+    accord endorse 17/3-9 21/0 --level two-persons
+"""
+_DISPUTE = """Dispute listings: no automatic action on them in our jurisdictions, from now on.
+
+Examples:
+
+    accord dispute 17/4 --reason not-csam --home ./ie-garda
+"""
+_WITHDRAW = """End listings of our own. History stays.
+
+Examples:
+
+    accord withdraw 17/4 --reason wrong-class --home ./nl-police
+"""
+_KEEPER = """Keep the group keys: open and acknowledge epochs, wrap keys for newcomers.
+
+One at each agency, where its keeper and decryptor keys are. --once does what can be done now,
+out of turn, and ends.
+
+Examples:
+
+    accord keeper --home ./nl-police
+
+    accord keeper --home ./nl-police --once --json
+"""
+_ROTATE = """Replace the key of a role and operator, or add one for a new operator.
+
+Asked again after a crash, it goes on where it stopped. The root key signs, so it must be here.
+
+Examples:
+
+    accord keys rotate analyst analyst-c --home ./nl-police
+"""
+keys_app = typer.Typer(no_args_is_help=True, help="The agency's role keys.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the command line."""
+    app.command("publish", help=_PUBLISH)(publish)
+    app.command("approve", help=_APPROVE)(approve)
+    app.command("endorse", help=_ENDORSE)(endorse)
+    app.command("dispute", help=_DISPUTE)(dispute)
+    app.command("withdraw", help=_WITHDRAW)(withdraw)
+    app.command("keeper", help=_KEEPER)(keeper)
+    keys_app.command("rotate", help=_ROTATE)(rotate)
+    app.add_typer(keys_app, name="keys")
+    governance.register(app)
+
+
+@contextmanager
+def at_desk(home: Path, operator: str | None) -> Iterator[tuple[Desk, AgencyBook]]:
+    """A person's desk over a book that is up to date. Raises: Malformed, Unproven, Unavailable."""
+    opened = open_home(home)
+    book = AgencyBook(opened)
+    try:
+        book.sync()
+        yield open_desk(opened, book, operator), book
+    finally:
+        book.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    path: str
+    code: str
+
+
+def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, directories.")],
+    home: HomeOption,
+    class_code: Annotated[str, typer.Option("--class", help="Such as ncmec/A1 or test/T1.")],
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="Whom to release it to besides the agencies [default: platforms]."),
+    ] = None,
+    urgent: Annotated[bool, typer.Option("--urgent", help="Mark it as urgent.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Fingerprint; send nothing.")] = False,
+    skip_refused: Annotated[
+        bool, typer.Option("--skip-refused", help="List the rest when files are refused.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, max=256, help="0: one a core.")] = 0,
+    operator: Operator = None,
+    as_json: Json = False,
+) -> None:
+    code = parse_class(class_code)
+    groups = [GroupId(name) for name in group or ["platforms"]]
+    listings, refused = _listings_under(paths, code, jobs)
+    for one in refused:
+        sys.stderr.write(f"refused {one.path}: {one.code}\n")
+    if refused and not skip_refused:
+        mend = "take them out, or --skip-refused"
+        raise Malformed("cli.refused_files", refused=len(refused), others=len(listings), mend=mend)
+    if not listings:
+        raise Malformed("cli.nothing_to_publish")
+    said: dict[str, object] = {
+        "count": len(listings),
+        "class": str(code),
+        "groups": sorted({"agencies", *groups}),
+        "refused": [{"path": one.path, "code": one.code} for one in refused],
+    }
+    if dry_run:
+        batches = len(split_batches(listings))
+        text = f"Would publish {len(listings)} listings in {batches} statements."
+        tell(as_json, said | {"dry_run": True, "statements": batches}, text)
+        return
+    with at_desk(home, operator) as (desk, _), _bar() as bar:
+        task = bar.add_task("Publishing", total=len(listings))
+        done = desk.publish(
+            listings,
+            groups,
+            urgent=urgent,
+            progress=lambda count, _: bar.update(task, completed=count),
+        )
+    entries = " ".join(str(entry) for entry in done.entries)
+    again = " An earlier run had begun it." if done.resumed else ""
+    text = (
+        f"Published {done.count} listings as {entries}.{again}\n"
+        f"Next, a second person: accord approve {entries}"
+    )
+    tell(as_json, said | {"entries": list(done.entries), "resumed": done.resumed}, text)
+
+
+def parse_class(text: str) -> ClassCode:
+    """`scheme/value` or `scheme/profile/value`. Raises: Malformed."""
+    parts = text.split("/")
+    if len(parts) not in (2, 3):
+        raise Malformed("cli.class", got=text[:80], wanted="scheme/value, such as ncmec/A1")
+    row = [parts[0], parts[1] if len(parts) == 3 else "", parts[-1]]
+    return load_record(ClassCode, [*row], "class")
+
+
+def _listings_under(
+    paths: Sequence[Path], code: ClassCode, jobs: int
+) -> tuple["list[Listing]", list[_Refused]]:
+    """Each file as a listing, equal files once, and the files that cannot be listed."""
+    # Here and not above: the decoders would slow every other command's start.
+    from accord.fingerprint import Unhashable, UnhashableCode  # noqa: PLC0415
+    from accord.media import DecoderPool, Unlisted, read_file, walk  # noqa: PLC0415
+
+    found = list(walk(paths))
+    workers = min(jobs or os.cpu_count() or 1, max(1, len(found)))
+
+    def answer(item: Path | Unlisted) -> "Fingerprinted | Unhashable":
+        if isinstance(item, Unlisted):
+            return Unhashable(UnhashableCode.UNREADABLE, None)
+        data = read_file(item)
+        return data if isinstance(data, Unhashable) else pool.fingerprint(data)
+
+    listings: dict[bytes, Listing] = {}
+    refused: list[_Refused] = []
+    with DecoderPool(workers) as pool, ThreadPoolExecutor(workers) as threads, _bar() as bar:
+        task = bar.add_task("Fingerprinting", total=len(found))
+        for item, result in zip(found, threads.map(answer, found), strict=True):
+            bar.advance(task)
+            try:
+                listing = listing_of(result, code)
+            except Malformed as err:
+                path = item.path if isinstance(item, Unlisted) else item
+                refused.append(_Refused(str(path), str(err.detail.get("why", err.code))))
+            else:
+                listings.setdefault(listing.sha256 or b"", listing)
+    return list(listings.values()), refused
+
+
+def approve(
+    entries: Annotated[list[int], typer.Argument(metavar="ENTRY...", min=0, help="Batches.")],
+    home: HomeOption,
+    operator: Operator = None,
+    as_json: Json = False,
+) -> None:
+    with at_desk(home, operator) as (desk, _):
+        for entry in entries:
+            said = desk.approve(entry)
+            tell(as_json, {"approved": entry, "entry": said}, f"Approved {entry} as {said}.")
+
+
+def endorse(
+    refs: Refs,
+    home: HomeOption,
+    level: Annotated[str, typer.Option(help=f"How we looked: {', '.join(LEVELS)}.")],
+    operator: Operator = None,
+    as_json: Json = False,
+) -> None:
+    if level not in LEVELS:
+        raise Malformed("cli.level", got=level[:40], wanted=", ".join(LEVELS))
+    with at_desk(home, operator) as (desk, book):
+        entry = desk.endorse(parse_refs(refs, book.state), LEVELS.index(level))
+    tell(as_json, {"endorsed": refs, "entry": entry}, f"Endorsed {' '.join(refs)} as {entry}.")
+
+
+def dispute(
+    refs: Refs, home: HomeOption, reason: Reason, operator: Operator = None, as_json: Json = False
+) -> None:
+    with at_desk(home, operator) as (desk, book):
+        entry = desk.dispute(parse_refs(refs, book.state), reason)
+    tell(as_json, {"disputed": refs, "entry": entry}, f"Disputed {' '.join(refs)} as {entry}.")
+
+
+def withdraw(
+    refs: Refs, home: HomeOption, reason: Reason, operator: Operator = None, as_json: Json = False
+) -> None:
+    with at_desk(home, operator) as (desk, book):
+        entry = desk.withdraw(parse_refs(refs, book.state), reason)
+    tell(as_json, {"withdrawn": refs, "entry": entry}, f"Withdrew {' '.join(refs)} as {entry}.")
+
+
+def rotate(
+    role: Annotated[Role, typer.Argument(help="Such as analyst.")],
+    name: Annotated[str, typer.Argument(metavar="OPERATOR", help="Such as analyst-c.")],
+    home: HomeOption,
+    as_json: Json = False,
+) -> None:
+    if NAME_RE.fullmatch(name) is None:
+        raise Malformed("cli.operator", got=name[:40], wanted="a-z, 0-9 and -, a letter first")
+    with at_desk(home, None) as (desk, _):
+        entry = desk.rotate_key(role, OperatorId(name))
+    tell(
+        as_json, {"role": role.value, "operator": name, "entry": entry}, f"New {role} key: {name}."
+    )
+
+
+def keeper(
+    home: HomeOption,
+    once: Annotated[bool, typer.Option("--once", help="Do what can be done now.")] = False,
+    as_json: Json = False,
+) -> None:
+    kept = open_keeper(open_home(home))
+    if once:
+        for _ in range(KEEPER_ROUNDS):
+            if not _step(kept, as_json, out_of_turn=True):
+                return
+        return
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    keep(lambda: _step(kept, as_json), stopping.is_set, stopping.wait)
+
+
+def keep(
+    step: Callable[[], bool], is_stopping: Callable[[], bool], wait: Callable[[float], object]
+) -> None:
+    """Steps until stopped. A node that does not answer is told once and asked again later."""
+    told: str | None = None
+    while not is_stopping():
+        try:
+            step()
+            told = None
+            wait(KEEPER_PAUSE_S)
+        except Unavailable as err:
+            if err.code != told:
+                sys.stderr.write(f"accord: {err}; going on\n")
+            told = err.code
+            wait(KEEPER_BACKOFF_S)
+
+
+def _step(kept: Keeper, as_json: bool, *, out_of_turn: bool = False) -> bool:
+    """Whether there was anything to do."""
+    done = kept.step(out_of_turn=out_of_turn)
+    for one in done:
+        outcome = f"entry {one.entry}" if one.code is None else one.code
+        value = {"task": str(one.task), "entry": one.entry, "code": one.code}
+        tell(as_json, value, f"{one.task}: {outcome}")
+    return bool(done)
+
+
+def _bar() -> Progress:
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)

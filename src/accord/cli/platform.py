@@ -1,0 +1,87 @@
+"""`accord platform init`: a platform's home, its keys, and its application to the consortium."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from accord.agency.application import encode_application
+from accord.agency.founding import PLATFORM_STAFF, make_keys, platform_application
+from accord.cli.node import Json
+from accord.client.files import write_durably
+from accord.client.home import create_home
+from accord.ledger.genesis import GENESIS_BYTES_MAX, parse_genesis
+from accord.wire.errors import Malformed, Unproven
+from accord.wire.ids import JURISDICTION_RE, NAME_RE, JurisdictionId, MemberId
+
+APPLICATION_FILE = "application.json"
+platform_app = typer.Typer(no_args_is_help=True, help="A platform's own set-up.")
+
+_INIT = """Make a platform's home: fresh keys, the genesis you were given, and an application.
+
+Compare the genesis's SHA-256 with what several agencies tell you, or give it as --sha256. Hand
+application.json to an agency, which proposes it; it holds no secret. Keep keys/ to yourself.
+
+Examples:
+
+    accord platform init ./clouddrive --genesis genesis.json --member clouddrive
+        --title "Cloud Drive" --jurisdiction NL --jurisdiction IE --node https://node.example
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to the command line."""
+    platform_app.command("init", help=_INIT)(init)
+    app.add_typer(platform_app, name="platform")
+
+
+def init(  # noqa: PLR0913, PLR0917  (each is an option of the command)
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The home to make.")],
+    genesis: Annotated[Path, typer.Option(help="The consortium's genesis.json.")],
+    member: Annotated[str, typer.Option(help="Your member id: a-z, 0-9 and -.")],
+    title: Annotated[str, typer.Option(help="What people call you.")],
+    jurisdiction: Annotated[list[str], typer.Option(help="Where you operate; repeatable.")],
+    node: Annotated[list[str], typer.Option(metavar="URL", help="A node; repeatable.")],
+    sha256: Annotated[str, typer.Option(help="The genesis's SHA-256, from elsewhere.")] = "",
+    as_json: Json = False,
+) -> None:
+    raw = _genesis(genesis)
+    founding = parse_genesis(raw)
+    if sha256 and founding.digest.hex() != sha256.lower():
+        raise Unproven("cli.genesis_differs", got=founding.digest.hex())
+    if NAME_RE.fullmatch(member) is None:
+        raise Malformed("cli.member", got=member[:40], wanted="a-z, 0-9 and -, a letter first")
+    if not 1 <= len(title) <= 200:
+        raise Malformed("cli.title", chars=len(title), wanted="1 to 200 characters")
+    where = sorted(set(jurisdiction))
+    if not all(JURISDICTION_RE.fullmatch(name) for name in where):
+        raise Malformed("cli.jurisdiction", got=", ".join(where)[:80], wanted="such as NL or EU")
+    keys = make_keys(PLATFORM_STAFF)
+    chain = founding.genesis.chain
+    application = platform_application(
+        chain, MemberId(member), title, [JurisdictionId(name) for name in where], keys
+    )
+    # Home first: a crash before the application is written is mended by hand with a new directory.
+    home = create_home(directory, "platform", MemberId(member), raw, node, keys)
+    file = home.path / APPLICATION_FILE
+    write_durably(file, encode_application(application))
+    digest = founding.digest.hex()
+    if as_json:
+        said = {"home": str(home.path), "application": str(file), "genesis_sha256": digest}
+        sys.stdout.write(json.dumps(said | {"chain": chain}, ensure_ascii=False) + "\n")
+        return
+    sys.stdout.write(
+        f"Made {home.path} for {member} on {chain}.\n"
+        f"Genesis SHA-256, to compare with several agencies: {digest}\n"
+        f"Next: hand {file} to an agency: accord propose admit {APPLICATION_FILE}\n"
+    )
+
+
+def _genesis(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(GENESIS_BYTES_MAX + 1)
+    except OSError as err:
+        raise Malformed("cli.genesis", path=str(file), why=err.strerror or "") from err
