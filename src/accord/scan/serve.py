@@ -7,9 +7,11 @@ decoders. A halted follower ends the process: what broke must not go on answerin
 import asyncio
 import ipaddress
 import logging
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -22,6 +24,7 @@ GRACE_S: Final = 15  # A decoder gives up on a file after 10 s.
 CHORE_EVERY_S: Final = 3600
 WATCH_EVERY_S: Final = 0.5
 TOKEN_CHARS_MIN: Final = 16
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def load_token(path: Path) -> str:
@@ -64,12 +67,21 @@ def serve(gateway: Gateway, host: str, port: int, announce: Callable[[str], None
     bound_host, bound_port = listener.getsockname()[:2]
     shown = f"[{bound_host}]" if ":" in bound_host else bound_host
     announce(f"http://{shown}:{bound_port}")
+    # Uvicorn raises a signal again once it has stopped, which by default would kill the process
+    # before receipts and decoders are closed.
+    before = {number: signal.signal(number, _stopped) for number in STOP_SIGNALS}
     try:
         server.run(sockets=[listener])
     finally:
         listener.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if gateway.following is not None and gateway.following.halted is not None:
         raise gateway.following.halted
+
+
+def _stopped(_signal: int, _frame: FrameType | None) -> None:
+    """The server has seen to it already."""
 
 
 class _Server(uvicorn.Server):

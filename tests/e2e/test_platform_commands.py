@@ -1,0 +1,191 @@
+"""A platform's day with the real commands against a real node: follow, gateway, scan, audit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from accord.agency.founding import (
+    AGENCY_STAFF,
+    PLATFORM_STAFF,
+    TRIAL_PARAMETERS,
+    agency_application,
+    make_genesis,
+)
+from accord.client.home import create_home, write_home_file
+from accord.ledger.genesis import encode_genesis, parse_genesis
+from accord.statements.bodies import Role, Rule
+from accord.statements.rules import Action, Algorithm, Near
+from accord.wire.ids import TimeMs
+from consortium_kit import CHAIN, FOUR, Consortium, keys_for
+from node_kit import Mirrored, NodeThread, caller, make_homes
+from registry_kit import clause, rule_set
+from scan_kit import CLOUD, NL, jpeg, listing_of
+
+BEGAN_AGO_MS = 300_000  # Each block of the kit is a second; the commands' clock is the real one.
+
+
+@dataclass
+class World:
+    directory: Path
+    consortium: Mirrored
+    node: NodeThread
+
+    @property
+    def cloud(self) -> Path:
+        return self.directory / CLOUD
+
+    def accord(self, *arguments: str | Path, status: int = 0) -> str:
+        done = subprocess.run(
+            ["accord", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=_environment(),
+            check=False,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    def list_picture(self, seed: int) -> None:
+        for agency in ("nl-one", "ie-two"):
+            self.consortium.publish(agency, [listing_of(seed)])
+
+
+def _environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "COLUMNS": "200"}
+
+
+def _founded() -> Mirrored:
+    began = TimeMs(time.time_ns() // 1_000_000 - BEGAN_AGO_MS)
+    staff = [(p, keys_for(p.member, AGENCY_STAFF)) for p in FOUR]
+    applications = [agency_application(CHAIN, p, keys) for p, keys in staff]
+    genesis = make_genesis(CHAIN, began, TRIAL_PARAMETERS, applications)
+    return Mirrored(founding=parse_genesis(genesis), now=began)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    directory = tmp_path_factory.mktemp("world")
+    consortium = _founded()
+    homes = make_homes(directory, consortium)
+    node = NodeThread(directory, consortium)
+    consortium.node = node.client(caller(consortium, "nl-one", Role.KEEPER))
+    for member, home in homes.items():
+        write_home_file(home.path, "agency", member, consortium.founding, [node.url])
+    consortium.admit_platform(CLOUD)
+    genesis = encode_genesis(consortium.founding.genesis)
+    keys = keys_for(CLOUD, PLATFORM_STAFF)
+    create_home(directory / CLOUD, "platform", CLOUD, genesis, [node.url], keys)
+    Consortium.open_epochs(consortium)
+    near = Near(Algorithm.PDQ, 31, 50, Action.BLOCK, alone=True)
+    rules = rule_set(clause(agencies=2, sovereigns=2, classes=(_class(),), near=near))
+    consortium.must(Rule(consortium.header("nl-one"), NL, 1, rules), Role.GOVERNOR)
+    opened = World(directory, consortium, node)
+    opened.list_picture(1)
+    yield opened
+    consortium.node.close()
+    node.close()
+
+
+def _class() -> object:
+    return listing_of(1).class_code
+
+
+def test_a_trial_is_refused_unless_told(world: World) -> None:
+    world.accord("follow", "--home", world.cloud, "--once", status=1)
+
+
+def test_follow_screen_scan_serve_attest_audit(world: World, tmp_path: Path) -> None:
+    home = ("--home", world.cloud, "--trial")
+    followed = json.loads(world.accord("follow", *home, "--once", "--json"))
+    assert followed["size"] == len(world.consortium.leaves)
+    assert followed["group_keys"] == 1
+
+    files = tmp_path / "files"
+    files.mkdir()
+    for seed in (1, 2):
+        (files / f"{seed}.jpg").write_bytes(jpeg(seed))
+    line = world.accord("screen", *home, files / "1.jpg", "--json", status=3)
+    assert json.loads(line)["action"] == "block"
+    assert "0 matched" in world.accord("screen", *home, files / "2.jpg")
+    scanned = world.accord("scan", *home, files, "--json", status=3).splitlines()
+    assert [json.loads(row)["how"] for row in scanned] == ["read", "read"]
+    again = world.accord("scan", *home, files, status=3)
+    assert "2 unchanged since" in again
+
+    receipt = _serve_a_while(world, home)
+    attested = json.loads(world.accord("attest", *home, "--json"))
+    assert attested["active_count"] == 4
+
+    auditor = ("--home", world.directory / "ie-two", "--trial", "--receipt", receipt)
+    with _gateway(world, (*home, "--no-attest")) as (url, _):
+        verdicts = [
+            world.accord("audit", CLOUD, *auditor, "--log", url, "--at", at, "--json")
+            for at in (str(time.time_ns() // 1_000_000 // 60_000 * 60_000),) * 2
+        ]
+        table = world.accord("audit", CLOUD, *auditor, "--log", url)
+    assert verdicts[0] == verdicts[1]
+    assert json.loads(verdicts[0])["outcome"] == "ok"
+    assert "This cannot prove" in table
+    unseen = world.accord("audit", CLOUD, *auditor, status=4)
+    assert "audit.no_receipts_log" in unseen
+
+
+def _serve_a_while(world: World, home: tuple[str | Path, ...]) -> Path:
+    """Upload, list meanwhile, upload again, stop. A scan receipt that was handed out."""
+    with _gateway(world, (*home, "--no-attest")) as (url, process):
+        hit = httpx.post(f"{url}/v1/screen", content=jpeg(1)).json()
+        assert hit["decision"] == "match"
+        assert httpx.post(f"{url}/v1/screen", content=jpeg(5)).json()["decision"] == "no_match"
+        world.list_picture(5)
+        listed = time.monotonic()
+        while httpx.post(f"{url}/v1/screen", content=jpeg(5)).json()["decision"] != "match":
+            assert time.monotonic() - listed < 2
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    file = world.directory / "receipt.json"
+    file.write_text(json.dumps(hit["receipt"]))
+    return file
+
+
+class _gateway:
+    """A gateway process on a free port, ready to screen."""
+
+    def __init__(self, world: World, home: tuple[str | Path, ...]) -> None:
+        argv = ["accord", "gateway", *map(str, home), "--port", "0", "--workers", "1", "--json"]
+        self._process = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, text=True, env=_environment()
+        )
+
+    def __enter__(self) -> tuple[str, subprocess.Popen[str]]:
+        assert self._process.stdout is not None
+        url = json.loads(self._process.stdout.readline())["listening"]
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if httpx.get(f"{url}/healthz").status_code == 200:
+                return url, self._process
+            time.sleep(0.05)
+        raise AssertionError("the gateway did not get ready")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def test_an_agencys_home_is_no_platform(world: World) -> None:
+    agency = world.directory / "nl-one"
+    world.accord("scan", "--home", agency, "--trial", world.directory, status=1)
+    world.accord("gateway", "--home", world.cloud, "--trial", "--host", "0.0.0.0", status=1)  # noqa: S104
+    world.accord("audit", "nobody", "--home", agency, "--trial", status=1)
