@@ -140,7 +140,8 @@ class Story:
     def admit(self) -> str:
         proposal = self.world.admit_platform()
         state = self.world.book(NOORD).state
-        see(state.get(PLATFORMS, PLATFORM.encode()), "the vote passed, the platform is not there")
+        row = state.get(PLATFORMS, PLATFORM.encode())
+        see(row, "the vote passed, and the platform is not there")
 
         def holds_the_key() -> bool:
             row = epoch_of(self.world.book(NOORD).state, PLATFORMS_GROUP)
