@@ -1,0 +1,161 @@
+"""An agency's working day on the command line, against a real node: only commands, only files."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from accord.client.home import open_home
+from pictures_kit import encoded, picture
+
+ACCORD = [sys.executable, "-m", "accord.cli.main"]
+AGENCIES = ("nl-one", "ie-two", "ca-three", "nl-four")
+
+
+def run(*words: str | Path, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*ACCORD, *map(str, words)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode == 0) is ok, (words, done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def told(*words: str | Path) -> dict[str, object]:
+    value = json.loads(run(*words, "--json").stdout.splitlines()[-1])
+    assert isinstance(value, dict)
+    return value
+
+
+def entry_of(value: dict[str, object], name: str = "entry") -> str:
+    assert isinstance(value[name], int)
+    return str(value[name])
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    directory = tmp_path_factory.mktemp("trial") / "house"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    named = [f"--agency={a}:{a.title()}:{a[:2].upper()}" for a in AGENCIES]
+    run("init", "--trial", directory, "--port", str(port), *named)
+    command = [*ACCORD, "node", "run", "--dir", str(directory / "node"), "--json"]
+    node = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert node.stdout is not None
+        assert "listening" in json.loads(node.stdout.readline())
+        yield directory
+    finally:
+        node.terminate()
+        node.wait(20)
+        if node.stdout is not None:
+            node.stdout.close()
+
+
+def keep(trial: Path) -> list[dict[str, object]]:
+    lines: list[dict[str, object]] = []
+    for agency in AGENCIES:
+        out = run("keeper", "--home", trial / agency, "--once", "--json").stdout
+        lines += [json.loads(line) for line in out.splitlines()]
+    return lines
+
+
+def test_a_day(trial: Path, tmp_path: Path) -> None:
+    one, two = trial / "nl-one", trial / "ie-two"
+    done = keep(trial)
+    assert sum("open" in str(line["task"]) for line in done) == 2
+    assert all(line["code"] is None for line in done)
+
+    cases = tmp_path / "cases"
+    cases.mkdir()
+    for seed in (1, 2):
+        (cases / f"{seed}.png").write_bytes(encoded(picture(seed), "PNG"))
+    (cases / "again.png").write_bytes((cases / "1.png").read_bytes())
+    (cases / "notes.txt").write_text("no picture")
+    publish: list[str | Path] = ["publish", cases, "--class", "test/T1", "--home", one]
+    refused = run(*publish, ok=False)
+    assert "notes.txt: image.unknown_format" in refused.stderr
+    assert "cli.refused_files" in refused.stderr
+    dry = told(*publish, "--skip-refused", "--dry-run")
+    assert (dry["count"], dry["statements"]) == (2, 1)
+    published = told(*publish, "--skip-refused")
+    entries = published["entries"]
+    assert isinstance(entries, list)
+    entry = str(entries[0])
+    assert told(*publish, "--skip-refused")["entries"] == entries  # Nothing is published twice.
+
+    same = run("approve", entry, "--home", two, ok=False)
+    assert "reject.not_the_publisher" in same.stderr
+    run("approve", entry, "--home", one)
+    run("endorse", entry, "--level", "one-person", "--home", two)
+    run("dispute", f"{entry}/1", "--reason", "wrong-class", "--home", two)
+    run("withdraw", f"{entry}/1", "--reason", "wrong-class", "--home", one)
+
+    home = trial / "cloud"
+    genesis = trial / "node" / "genesis.json"
+    digest = open_home(one).founding.digest.hex()
+    url = open_home(one).nodes[0]
+    words: list[str | Path] = [
+        "--title",
+        "Cloud",
+        "--jurisdiction",
+        "NL",
+        "--node",
+        url,
+        "--genesis",
+        genesis,
+    ]
+    made = told("platform", "init", home, "--member", "cloud", "--sha256", digest, *words)
+    application = Path(str(made["application"]))
+    assert open_home(home).kind == "platform"
+    secrets = [key.read_text().strip() for key in (home / "keys").glob("*.key")]
+    assert secrets
+    assert not any(secret in application.read_text() for secret in secrets)
+    wrong: list[str | Path] = ["--sha256", "00" * 32, *words]
+    assert (
+        "cli.genesis_differs"
+        in run("platform", "init", trial / "x", "--member", "x1", *wrong, ok=False).stderr
+    )
+
+    proposal = entry_of(told("propose", "admit-platform", application, "--home", one), "proposal")
+    for agency in ("ie-two", "ca-three"):
+        run("vote", proposal, "yes", "--home", trial / agency)
+    assert any("wrap platforms" in str(line["task"]) for line in keep(trial))
+    view = json.loads(run("members", "--home", one, "--json").stdout)
+    assert [row["id"] for row in view["platforms"]] == ["cloud"]
+
+    rules = tmp_path / "nl.yaml"
+    rules.write_text(run("rules", "template", "eu-member-state").stdout)
+    run("rules", "check", rules)
+    run("rules", "set", rules, "--jurisdiction", "NL", "--home", one)
+    shown = run("rules", "show", "NL", "--home", two).stdout
+    rules.write_text(shown)
+    run("rules", "check", rules)
+    rules.write_text(shown.replace("action: block", "action: blok").replace("title:", "titel:"))
+    faulty = run("rules", "set", rules, "--jurisdiction", "NL", "--home", one, ok=False)
+    assert faulty.stderr.count("did you mean") == 2
+    assert f"{rules}:" in faulty.stderr
+    not_ours = run(
+        "rules", "set", tmp_path / "none", "--jurisdiction", "NL", "--home", one, ok=False
+    )
+    assert "cli.file" in not_ours.stderr
+
+    change: list[str | Path] = [
+        "propose",
+        "parameters",
+        "--set",
+        "time_lock_ms=1000",
+        "--home",
+        one,
+    ]
+    assert entry_of(told(*change), "proposal")
+    odd = run("propose", "parameters", "--set", "nothing=1", "--home", one, ok=False)
+    assert "cli.parameter" in odd.stderr
+    run("keys", "rotate", "analyst", "analyst-c", "--home", one)
+    several = run("endorse", entry, "--level", "digest", "--home", one, ok=False)
+    assert "home.several_keys" in several.stderr
