@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from accord.client.files import write_durably
 from accord.ledger.block import Ledger
 from accord.ledger.codes import RejectCode
 from accord.ledger.genesis import parse_genesis
@@ -226,7 +227,7 @@ def set_time(directory: Path, member: str, time_s: int) -> None:
     """A cosigner whose clock was once set to this time: before it, it abstains."""
     path = directory / member / STATE_FILE
     state = parse_cosigner_state(path.read_bytes(), CHAIN)
-    path.write_bytes(replace(state, time_s=time_s).encode(CHAIN))
+    write_durably(path, replace(state, time_s=time_s).encode(CHAIN))  # The engine reads meanwhile.
 
 
 def test_what_no_quorum_signed_is_not_acknowledged_though_it_is_stored(
