@@ -84,6 +84,24 @@ _MEMBERS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+_SUBMITTED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "In the log, durable, and under a checkpoint that the quorum signed",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["entry"],
+                    "properties": {"entry": {"type": "integer"}},
+                }
+            }
+        },
+    },
+    409: {"description": "The ledger's rules say no", **_ERROR},
+}
+_BODY: Final = {"required": True, "content": {OCTETS: {"schema": {"type": "string"}}}}
+
+
 @dataclass(slots=True)
 class Node:
     """What the handlers share. `counts` are by route and status, for operators."""
@@ -283,28 +301,11 @@ def _add_members(app: FastAPI, node: Node) -> None:
             raise HTTPException(404, "no such blob here")
         return _octets(content, {"Cache-Control": "private, no-store"})
 
-    submitted: dict[int | str, dict[str, Any]] = {
-        200: {
-            "description": "In the log, durable, and under a checkpoint that the quorum signed",
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["entry"],
-                        "properties": {"entry": {"type": "integer"}},
-                    }
-                }
-            },
-        },
-        409: {"description": "The ledger's rules say no", **_ERROR},
-    }
-    body = {"required": True, "content": {OCTETS: {"schema": {"type": "string"}}}}
-
     @app.post(
         "/submit",
         response_class=JSONResponse,
-        responses=submitted | _MEMBERS,
-        openapi_extra={"requestBody": body},
+        responses=_SUBMITTED | _MEMBERS,
+        openapi_extra={"requestBody": _BODY},
         tags=["members"],
     )
     async def submit(request: Request) -> Response:
