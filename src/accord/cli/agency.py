@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -300,20 +300,21 @@ def keeper(
     once: Annotated[bool, typer.Option("--once", help="Do what can be done now.")] = False,
     as_json: Json = False,
 ) -> None:
-    kept = open_keeper(open_home(home))
-    if once:
-        for _ in range(KEEPER_ROUNDS):
-            if not _step(kept, as_json, out_of_turn=True):
-                return
-        return
-    stopping = threading.Event()
+    opened = open_home(home)
+    with closing(AgencyBook(opened)) as book:
+        kept = open_keeper(opened, book)
+        if once:
+            rounds = range(KEEPER_ROUNDS)
+            all(_step(kept, as_json, out_of_turn=True) for _ in rounds)  # Until nothing is left.
+            return
+        stopping = threading.Event()
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopping.set()
+        def stop(_signal: int, _frame: FrameType | None) -> None:
+            stopping.set()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    keep(lambda: _step(kept, as_json), stopping.is_set, stopping.wait)
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        keep(lambda: _step(kept, as_json), stopping.is_set, stopping.wait)
 
 
 def keep(

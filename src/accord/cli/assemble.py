@@ -4,7 +4,8 @@ Not here: any logic. A home's replica is `replica.sqlite` beside its `home.toml`
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from accord.agency import book
@@ -75,14 +76,28 @@ class AgencyBook(book.AgencyBook):
         if not home.nodes:
             raise Malformed("cli.no_node", mend="name a node in home.toml")
         trial = home.chain.startswith(TRIAL_PREFIX) if allow_trial is None else allow_trial
-        super().__init__(open_replica(home, trial), node_clients(home), now_ms)
+        self.nodes = node_clients(home)
+        super().__init__(open_replica(home, trial), self.nodes, now_ms)
+
+    def close(self) -> None:
+        super().close()
+        for node in self.nodes:
+            node.close()
 
 
 def open_desk(home: Home, its_book: AgencyBook, operator: str | None = None) -> Desk:
     """A person's desk; `operator` where the home holds several keys of a role."""
-    return Desk(Voice(home, node_clients(home)[0], now_ms, operator), its_book)
+    return Desk(Voice(home, its_book.nodes[0], now_ms, operator), its_book)
 
 
-def open_keeper(home: Home) -> Keeper:
-    """The agency's keeper, with a book of its own."""
-    return Keeper(Voice(home, node_clients(home)[0], now_ms), AgencyBook(home))
+def open_keeper(home: Home, its_book: AgencyBook | None = None) -> Keeper:
+    """The agency's keeper; with a book of its own if given none."""
+    its_book = its_book or AgencyBook(home)
+    return Keeper(Voice(home, its_book.nodes[0], now_ms), its_book)
+
+
+@contextmanager
+def connected(home: Home) -> Iterator[Sequence[NodeClient]]:
+    """`node_clients`, closed at the end."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(client) for client in node_clients(home)]
