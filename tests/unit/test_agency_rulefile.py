@@ -185,6 +185,7 @@ def test_templates_hold_the_facts_of_their_sources() -> None:
     assert uk.modality is Modality.REQUIRED
     assert eu.modality is Modality.PERMITTED
     assert Service.MESSAGING not in eu.services
+    assert eu.user_notice.isprintable()  # A folded text is joined with spaces, nothing else.
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

@@ -1,6 +1,7 @@
 """The agency's side: seal and publish batches, keep group keys, govern, write rules.
 
 Job: what needs an agency's private keys and randomness.
-Refuses: to sign what the ledger would reject anyway, with the reason and the mend.
-Entry points: `sealing.seal_batch`, `keeper.Keeper`, `desk.Desk`, `rulefile.parse_rule_file`.
+Refuses: listings that say too little, rule files with any mistake, epochs that do not open.
+Entry points: `desk.Desk`, `keeper.Keeper`, `book.AgencyBook`, `rulefile.parse_rule_file`,
+`application.parse_application`, `founding.found_trial`, `sealing.seal_batch`.
 """
