@@ -44,7 +44,7 @@ Try these pictures: {pictures}
 
 An agency's desk, from another terminal:
   {accord} members --home {consortium}/nl-noord
-  {accord} endorse --trial --home {consortium}/ie-west {grass} --level 1
+  {accord} endorse {grass} --level one-person --home {consortium}/ie-west
 The last one certifies the lawn: within two seconds `listed-by-one-agency-only` is blocked too.
 
 Ctrl-C ends everything.

@@ -26,8 +26,11 @@ class Photo:
     credit: str
 
     def read(self) -> bytes:
-        """The file's bytes. Raises: Malformed if the package is not installed."""
-        return (_folder() / self.file).read_bytes()
+        """The file's bytes. Raises: Malformed if the package or its photograph is not there."""
+        try:
+            return (_folder() / self.file).read_bytes()
+        except OSError as err:
+            raise _no_photographs() from err
 
 
 COFFEE: Final = Photo("coffee", "coffee.png", "A cup of coffee", "Rachel Michetti, CC0")
@@ -50,9 +53,13 @@ PHOTOS: Final = (COFFEE, ROCKET, GALAXIES, GRASS, GRAVEL, CAT, BRICK)
 def _folder() -> Path:
     found = find_spec("skimage")
     if found is None or not found.submodule_search_locations:
-        mend = "make setup, or install scikit-image, whose photographs the demo shows"
-        raise Malformed("demo.no_photographs", mend=mend)
+        raise _no_photographs()
     return Path(found.submodule_search_locations[0]) / "data"
+
+
+def _no_photographs() -> Malformed:
+    mend = "make setup, or install scikit-image, whose photographs the demo shows"
+    return Malformed("demo.no_photographs", mend=mend)
 
 
 def altered(raw: bytes) -> dict[str, bytes]:

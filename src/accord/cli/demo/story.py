@@ -22,6 +22,7 @@ from accord.cli.demo.pictures import (
     GALAXIES,
     GRASS,
     GRAVEL,
+    PHOTOS,
     ROCKET,
     Photo,
     altered,
@@ -124,6 +125,8 @@ class Story:
         return done
 
     def found(self) -> str:
+        for photo in PHOTOS:  # A missing one is told now, not after everything was started.
+            photo.read()
         digest = self.world.found()
         return f"four agencies in three jurisdictions agree on the genesis {digest[:16]}.."
 

@@ -64,7 +64,7 @@ class World:
     """Everything that runs. Close it, or what it started goes on."""
 
     def __init__(self, directory: Path, drive_source: Path | None) -> None:
-        if directory.exists() and any(directory.iterdir()):
+        if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
             raise Malformed("demo.directory", path=str(directory), mend="an empty directory")
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
