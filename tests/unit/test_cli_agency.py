@@ -1,4 +1,4 @@
-"""What the agency's commands decide themselves: classes as people write them, a keeper's patience."""
+"""What the agency's commands decide themselves: classes as written, a keeper's patience."""
 
 import pytest
 
