@@ -50,7 +50,7 @@ IMAGE_PIXELS_MAX: Final = 50_000_000
 IMAGE_SIDE_MAX: Final = 30_000
 IMAGE_FRAMES_MAX: Final = 64  # Frames sampled from an animation.
 ANIMATION_PIXELS_MAX: Final = 300_000_000  # All frames of an animation: about 4 s to decode.
-DECODE_WAIT_MS: Final = 10_000  # Wall time of one file in a worker; 50 Mpx take up to 3.5 s, 7 s on busy cores.
+DECODE_WAIT_MS: Final = 10_000  # Wall time of one file; 50 Mpx take 3.5 s, 7 s on busy cores.
 DECODER_MEMORY_BYTES: Final = 1_500_000_000  # Address space of a decoder worker.
 DECODER_FILES_MAX: Final = 500  # Files before a decoder worker is recycled.
 DECODER_START_MS: Final = 20_000  # A worker loads its codecs in about 0.5 s on an idle core.
@@ -61,7 +61,7 @@ PDQ_QUALITY_MIN: Final = 50  # Below it a fingerprint says too little to be list
 # Matching
 PDQ_THRESHOLD_MAX: Final = 31  # Bits; the interoperable threshold and the default ceiling of rules.
 CANDIDATES_MAX: Final = 10_000  # Candidates of one lookup that a decision names.
-REASONS_MAX: Final = 64  # Reasons that a decision names, strictest first; it says if there are more.
+REASONS_MAX: Final = 64  # Reasons that a decision names, strictest first.
 
 # HTTP
 REQUEST_LIFE_S_MAX: Final = 300  # A request signature's `expires` minus `created`.
