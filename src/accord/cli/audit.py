@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from accord.cli.assemble import node_clients, open_replica
+from accord.cli.assemble import connected, open_replica
 from accord.client.home import open_home
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.ids import ChainId, MemberId, TimeMs
@@ -79,7 +79,8 @@ def audit(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     try:
         if not no_sync:
             try:
-                sync_any(replica, node_clients(opened), _now())
+                with connected(opened) as nodes:
+                    sync_any(replica, nodes, _now())
             except Unavailable as err:
                 sys.stderr.write(
                     f"accord: no node answered ({err.code}); judging by what is here\n"

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from accord.cli.assemble import node_clients, open_replica
+from accord.cli.assemble import connected, open_replica
 from accord.client.home import open_home
 from accord.client.http import NodeClient
 from accord.replica.replica import Replica, sync_any
@@ -51,18 +52,14 @@ def follow(
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
 ) -> None:
     opened = open_home(home)
-    nodes = node_clients(opened)
-    if not nodes:
-        raise Malformed("cli.no_node", mend="name a node in home.toml")
-    replica = open_replica(opened, trial)
-    teller = _Teller(replica, as_json)
-    try:
+    with connected(opened) as nodes, closing(open_replica(opened, trial)) as replica:
+        if not nodes:
+            raise Malformed("cli.no_node", mend="name a node in home.toml")
+        teller = _Teller(replica, as_json)
         if once:
             teller.round(nodes)
-            return
-        _follow_on(replica, nodes, teller)
-    finally:
-        replica.close()
+        else:
+            _follow_on(replica, nodes, teller)
 
 
 class _Teller:

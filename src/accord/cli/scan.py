@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from accord.cli.assemble import node_clients, open_replica
+from accord.cli.assemble import connected, node_clients, open_replica
 from accord.client.home import open_home
 from accord.wire.errors import Malformed, Unavailable
 
@@ -194,9 +194,8 @@ def attest(
     trial: Trial = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    with _platform(home, trial, 1) as platform:
+    with _platform(home, trial, 1) as platform, connected(platform.home) as nodes:
         _sync(platform, False)
-        nodes = node_clients(platform.home)
         if not nodes:
             raise Malformed("cli.no_node", mend="name a node in home.toml")
         screener = platform.screener

@@ -51,6 +51,7 @@ class Following:
         self._reads_only = reads_only or not nodes
         self._wait_ms = wait_ms
         self._stopping = threading.Event()
+        self._is_idle = threading.Event()  # Between rounds, or ended.
         self._thread = threading.Thread(target=self._run, name="following", daemon=True)
         self.refused: list[tuple[str, str]] = []  # The latest lies: node, error.
         self.trouble: str | None = None  # Why the last round failed, None when it did not.
@@ -60,29 +61,33 @@ class Following:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends within a few seconds: a long poll under way is left to the daemon thread, which
-        holds nothing that a crash could harm."""
+        """Waits for a round under way, a few seconds at most. A long poll is left to the daemon
+        thread, which holds nothing then that a crash could harm."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(STOP_WAIT_S)
+            self._is_idle.wait(STOP_WAIT_S)
 
     def _run(self) -> None:
         backoff_s = FIRST_BACKOFF_S
         while not self._stopping.is_set():
+            self._is_idle.clear()
             try:
                 self.once()
                 self.trouble = None
                 backoff_s = FIRST_BACKOFF_S
+                self._is_idle.set()
                 self._pause()
             except Broken as err:
                 self.halted = err  # The process's top loop ends on it.
-                return
+                break
             except AccordError as err:
                 if self.trouble != err.code:  # Once, not at each of a thousand tries.
                     diagnostics.warning("following: %s", err)
                 self.trouble = err.code
+                self._is_idle.set()
                 self._stopping.wait(backoff_s)
                 backoff_s = min(2 * backoff_s, FOLLOW_BACKOFF_MS_MAX / 1000)
+        self._is_idle.set()
 
     def once(self) -> bool:
         """One round: sync, fold, attest. Whether the list changed. Raises: AccordError."""
