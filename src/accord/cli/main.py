@@ -5,6 +5,7 @@ import sys
 import typer
 
 from accord.cli import agency, audit, failures, fingerprint, follow, node, platform, scan
+from accord.cli.bench import command as bench
 from accord.cli.demo import command as demo
 from accord.wire.errors import AccordError
 
@@ -30,6 +31,7 @@ follow.register(app)
 scan.register(app)
 audit.register(app)
 demo.register(app)
+bench.register(app)
 
 
 def main() -> None:

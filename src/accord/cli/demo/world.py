@@ -89,8 +89,7 @@ class World:
         self.close()
 
     def close(self) -> None:
-        if self._keepers is not None:
-            self._keepers.stop()
+        self.stop_keepers()
         self.processes.stop()
         for book in self._books.values():
             book.close()
@@ -114,6 +113,12 @@ class World:
         self.processes.start("node", command, f"{self.at.node}/healthz")
         self._keepers = Keepers([open_keeper(home) for home in self.homes.values()])
         self._keepers.start()
+
+    def stop_keepers(self) -> None:
+        """No new group keys, and no new members' wraps, from here on."""
+        if self._keepers is not None:
+            self._keepers.stop()
+            self._keepers = None
 
     def book(self, member: MemberId) -> AgencyBook:
         """An agency's own verified view, followed to the newest checkpoint."""

@@ -1,0 +1,82 @@
+"""`accord bench`."""
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+_LOOP: Final = """Measure the whole loop on this machine: publish, approve, follow, screen.
+
+Real processes and real keys, meaningless listings, and pictures made by a procedure. It prints
+tables in Markdown; BENCHMARKS.md says what each figure means. It never fails because of a time.
+
+Examples:
+
+    accord bench loop
+
+    accord bench loop --listings 100000 --json > loop.json
+"""
+PROGRESS_EVERY_S: Final = 0.2
+
+bench = typer.Typer(help="Measure this build on this machine.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the command line."""
+    bench.command("loop", help=_LOOP)(loop)
+    app.add_typer(bench, name="bench")
+
+
+def loop(
+    listings: Annotated[
+        int, typer.Option(min=20, max=10_000_000, help="Listings published in all.")
+    ] = 20_000,
+    tries: Annotated[int, typer.Option(min=1, help="First matches waited for.")] = 12,
+    seconds: Annotated[float, typer.Option(min=0, help="Seconds of each kind of request.")] = 10.0,
+    directory: Annotated[
+        Path | None, typer.Option(help="An empty directory to keep; a temporary one if left out.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    # Here and not above: these load the whole product, and `--help` is to be quick.
+    from accord.cli.bench.loop import Loop, Scale  # noqa: PLC0415
+    from accord.cli.demo.world import World  # noqa: PLC0415
+
+    place = directory or Path(tempfile.mkdtemp(prefix="accord-bench-"))
+    try:
+        with World(place, None) as world, _Progress() as progress:
+            report = Loop(world, Scale(listings, tries, seconds), progress.tell).run()
+    finally:
+        if directory is None:
+            shutil.rmtree(place, ignore_errors=True)
+    text = json.dumps(report.as_json(), ensure_ascii=False) + "\n" if as_json else report.as_text()
+    sys.stdout.write(text)
+
+
+class _Progress:
+    """One line on a terminal that says what is being measured; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._status = Console(stderr=True, highlight=False).status("starting")
+        self._began = self._told = time.monotonic()
+
+    def __enter__(self) -> "_Progress":
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done and now - self._told < PROGRESS_EVERY_S:
+            return
+        self._told = now
+        part = f" {done:,} of {total:,}" if total else ""
+        self._status.update(f"{now - self._began:5.0f} s  {what}{part}")
