@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from accord.cli.assemble import connected, node_clients, open_replica
+from accord.cli.assemble import connected, open_replica
 from accord.client.home import open_home
 from accord.wire.errors import Malformed, Unavailable
 
@@ -137,9 +137,8 @@ def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    with _platform(home, trial, workers) as platform:
+    with _platform(home, trial, workers) as platform, connected(platform.home) as nodes:
         attester = None if no_attest else platform.attester()
-        nodes = node_clients(platform.home)
         if not nodes and not no_follow:
             raise Malformed("cli.no_node", mend="name a node in home.toml, or --no-follow")
         following = Following(
@@ -233,7 +232,8 @@ def _sync(platform: "Platform", no_sync: bool) -> None:
     if no_sync:
         return
     try:
-        _, lies = sync_any(platform.replica, node_clients(platform.home), platform.screener.clock())
+        with connected(platform.home) as nodes:
+            _, lies = sync_any(platform.replica, nodes, platform.screener.clock())
     except Unavailable as err:
         sys.stderr.write(f"accord: no node answered ({err.code}); the list is as it was\n")
         return
