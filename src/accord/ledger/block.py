@@ -6,7 +6,7 @@ Source: docs/spec/ledger.md, section Blocks.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from accord.ledger.apply import Accepted, apply, check_blob
@@ -69,21 +69,22 @@ class Ledger:
         """Block time never runs backwards, whatever a proposer's clock says."""
         return TimeMs(max(now, consortium(self.state).time_ms))
 
+    def foresee(self, transactions: Iterable[bytes], now: TimeMs) -> Iterator[RejectCode | None]:
+        """What `finalize` would say to each transaction of a block; nothing changes."""
+        for judged in self._judge_all(Draft(self.state), transactions, self.at_least(now)):
+            yield judged if isinstance(judged, RejectCode) else None
+
     def finalize(self, transactions: Sequence[bytes], now: TimeMs) -> BlockResult:
         """Apply a block. The state is changed when this returns; persist the result or halt."""
         now = self.at_least(now)
         draft = Draft(self.state)
         verdicts: list[int | RejectCode] = []
         logged: list[Logged] = []
-        used: Counter[MemberId] = Counter()
-        for raw in transactions:
-            verdict = _judge(draft, self.chain, raw, now, used)
-            if isinstance(verdict, RejectCode):
-                verdicts.append(verdict)
+        for judged in self._judge_all(draft, transactions, now):
+            if isinstance(judged, RejectCode):
+                verdicts.append(judged)
                 continue
-            transaction, accepted = verdict
-            for write in accepted.writes:
-                draft.absorb(write)
+            transaction, accepted = judged
             index = self.frontier.size + len(logged)
             leaf = Entry(now, transaction.envelope).encode()
             logged.append(Logged(index, leaf, transaction, accepted))
@@ -94,6 +95,18 @@ class Ledger:
         return BlockResult(
             now, tuple(verdicts), tuple(logged), writes, self.frontier, self.app_hash()
         )
+
+    def _judge_all(
+        self, draft: Draft, transactions: Iterable[bytes], now: TimeMs
+    ) -> Iterator[tuple[Transaction, Accepted] | RejectCode]:
+        """Judge in order, each against what those before it left in the draft."""
+        used: Counter[MemberId] = Counter()
+        for raw in transactions:
+            judged = _judge(draft, self.chain, raw, now, used)
+            if not isinstance(judged, RejectCode):
+                for write in judged[1].writes:
+                    draft.absorb(write)
+            yield judged
 
     def app_hash(self) -> bytes:
         """What consensus agrees on. The height is not in it, or empty blocks would never stop."""

@@ -102,7 +102,8 @@ def check_keys(
         return RejectCode.BAD_KEYSET
     if any(roles.count(role) > 1 for role in ONE_KEY_ROLES):
         return RejectCode.BAD_KEYSET
-    if is_agency and Role.COSIGNER not in roles:  # The quorum counts every agency.
+    # Quorums count every agency, of those who cosign and of those who order.
+    if is_agency and not {Role.COSIGNER, Role.CONSENSUS} <= set(roles):
         return RejectCode.BAD_KEYSET
     if len({key.public for key in keys}) != len(keys):
         return RejectCode.KEY_REUSED

@@ -42,6 +42,17 @@ def policy_of(state: Reader, chain: ChainId) -> Policy:
     return consortium_policy((), cosigners(state, chain))
 
 
+def validators(state: Reader) -> dict[MemberId, bytes]:
+    """The consensus keys in force, one of each agency: who orders blocks, with power 1 each."""
+    standing = agencies(state)
+    keys = {
+        row.member: row.public
+        for _, row in state.rows(KEYS)
+        if row.role is Role.CONSENSUS and row.revoked_ms is None and row.member in standing
+    }
+    return dict(sorted(keys.items()))
+
+
 def caller_of(state: Reader, key_id: KeyId) -> Caller | None:
     """The member in good standing that a signing key speaks for."""
     key = state.get(KEYS, key_id)

@@ -19,7 +19,7 @@ from accord.ledger.codes import RejectCode
 from accord.ledger.views import Caller
 from accord.node.auth import Gate, read_body
 from accord.node.engine import Engine, Head
-from accord.node.members import members_view
+from accord.node.members import members_view, misbehaviour_view
 from accord.node.store import LogReader
 from accord.statements.bodies import Epoch, Publish, Wrap
 from accord.statements.entries import parse_entry
@@ -321,7 +321,8 @@ def _add_members(app: FastAPI, node: Node) -> None:
     async def members(request: Request) -> dict[str, Any]:
         """Members, keys, epochs, proposals, as this node sees them."""
         node.gate.admit(request, node.engine.state)
-        return members_view(node.engine.state, node.engine.chain)
+        view = members_view(node.engine.state, node.engine.chain)
+        return view | {"misbehaviour": misbehaviour_view(node.log.misbehaviour())}
 
 
 def _may_read(log: LogReader, entry: int, caller: Caller) -> bool:

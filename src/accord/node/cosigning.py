@@ -97,17 +97,10 @@ class Cosigning:
 
         Raises: Unavailable, where a quorum is not there; Broken, where a cosigner's memory is.
         """
-        wanted = sorted({witness.key for policy in asked for witness in policy.witnesses})
-        if any(key not in self._local for key in wanted):
-            self._local |= self._open()
         text = checkpoint.encode()
-        lines: list[SignatureLine] = []
-        signers: list[bytes] = []
-        for key in wanted:
-            line = self._line(key, checkpoint, text, now_s)
-            if line is not None:
-                lines.append(line)
-                signers.append(key.key.raw)
+        signed = self.sign(checkpoint, asked, now_s)
+        lines = [line for _, line in signed]
+        signers = [key.key.raw for key, _ in signed]
         if not lines:
             raise Unavailable("node.no_quorum", have=0)
         note = Note(text, tuple(lines)).encode()
@@ -117,6 +110,20 @@ class Cosigning:
             except Unproven as err:
                 raise Unavailable("node.no_quorum", **err.detail) from err
         return Cosigned(note, tuple(signers))
+
+    def sign(
+        self, checkpoint: Checkpoint, asked: Sequence[Policy], now_s: int
+    ) -> list[tuple[NoteKey, SignatureLine]]:
+        """The lines of those local cosigners that `asked` names and that do not abstain.
+
+        Raises: Broken, where a cosigner's memory is.
+        """
+        wanted = sorted({witness.key for policy in asked for witness in policy.witnesses})
+        if any(key not in self._local for key in wanted):
+            self._local |= self._open()
+        text = checkpoint.encode()
+        lines = ((key, self._line(key, checkpoint, text, now_s)) for key in wanted)
+        return [(key, line) for key, line in lines if line is not None]
 
     def _line(
         self, key: NoteKey, checkpoint: Checkpoint, text: bytes, now_s: int

@@ -1,5 +1,6 @@
 """Members, keys, epochs and proposals as JSON, for the people who govern."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from accord.ledger.epochs import epoch_of
@@ -14,6 +15,7 @@ from accord.ledger.state import (
     ProposalRow,
     Reader,
 )
+from accord.node.store import Misbehaviour
 from accord.wire.ids import ChainId, GroupId, MemberId
 from accord.wire.record import dump_record
 
@@ -47,6 +49,20 @@ def members_view(state: Reader, chain: ChainId) -> dict[str, Any]:
             for key, row in state.rows(RULES)
         ],
     }
+
+
+def misbehaviour_view(seen: Sequence[Misbehaviour]) -> list[dict[str, Any]]:
+    """What the consensus engine proved against validators: public, and never forgotten."""
+    return [
+        {
+            "kind": item.kind,
+            "agency": item.agency,
+            "address": item.address.hex(),
+            "height": item.height,
+            "time_ms": item.time_ms,
+        }
+        for item in seen
+    ]
 
 
 def _member(state: Reader, key: bytes) -> dict[str, Any]:

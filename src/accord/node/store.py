@@ -26,9 +26,9 @@ from accord.tlog.tiles import ENTRIES, TILE_HEIGHT, TILE_WIDTH, Tile, encode_bun
 from accord.wire import cbor
 from accord.wire.digests import sha256
 from accord.wire.errors import Broken, Malformed, Unavailable, Unproven
-from accord.wire.ids import TimeMs
+from accord.wire.ids import MemberId, TimeMs
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE blocks (height INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, size INTEGER NOT NULL,
@@ -43,6 +43,8 @@ CREATE TABLE head (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), size INTEG
     note BLOB NOT NULL);
 CREATE TABLE transitions (size INTEGER PRIMARY KEY, before BLOB NOT NULL, note BLOB);
 CREATE TABLE cosigned (key BLOB PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE misbehaviour (seen_height INTEGER NOT NULL, kind TEXT NOT NULL,
+    address BLOB NOT NULL, agency TEXT, height INTEGER NOT NULL, time_ms INTEGER NOT NULL);
 """
 
 Connect = Callable[[Path], sqlite3.Connection]
@@ -56,6 +58,20 @@ def connect_sqlite(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA busy_timeout = 5000")
     return connection
+
+
+@dataclass(frozen=True, slots=True)
+class Misbehaviour:
+    """Proof that reached the engine: this validator signed two things where one is allowed.
+
+    `address` is the engine's name for its key; `agency` is None where that was never on the ledger.
+    """
+
+    kind: str
+    address: bytes
+    agency: MemberId | None
+    height: int
+    time_ms: TimeMs
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +144,11 @@ class LogReader:
         return int(self._must("SELECT size FROM blocks ORDER BY height DESC LIMIT 1")[0])
 
     @property
+    def time_ms(self) -> TimeMs:
+        """The time of the last block; the genesis has one too."""
+        return TimeMs(int(self._must("SELECT time_ms FROM blocks ORDER BY height DESC LIMIT 1")[0]))
+
+    @property
     def height(self) -> int:
         return int(self._must("SELECT max(height) FROM blocks")[0])
 
@@ -140,6 +161,25 @@ class LogReader:
         """The sizes at which the policy changed and that have their head signed under both."""
         sql = "SELECT size FROM transitions WHERE note IS NOT NULL ORDER BY size"
         return tuple(int(row[0]) for row in self._rows(sql))
+
+    def policy_changes(self) -> tuple[tuple[int, bytes, bool], ...]:
+        """Every policy change: its size, the policy before it, whether its head is signed."""
+        sql = "SELECT size, before, note IS NOT NULL FROM transitions ORDER BY size"
+        return tuple((int(row[0]), _bytes(row[1]), bool(row[2])) for row in self._rows(sql))
+
+    def misbehaviour(self) -> tuple[Misbehaviour, ...]:
+        """All that the engine proved against validators, oldest first."""
+        sql = "SELECT kind, address, agency, height, time_ms FROM misbehaviour ORDER BY rowid"
+        return tuple(
+            Misbehaviour(
+                row[0],
+                _bytes(row[1]),
+                None if row[2] is None else MemberId(row[2]),
+                int(row[3]),
+                TimeMs(int(row[4])),
+            )
+            for row in self._rows(sql)
+        )
 
     def transition(self, size: int) -> tuple[bytes, bytes | None] | None:
         """A policy change: the policy text before it, and the note once it is signed."""
@@ -241,7 +281,12 @@ class Store(LogReader):
             raise Broken("store.app_hash", height=self.height)
         return ledger
 
-    def commit(self, result: BlockResult, policy_before: bytes | None = None) -> None:
+    def commit(
+        self,
+        result: BlockResult,
+        policy_before: bytes | None = None,
+        misbehaviour: Sequence[Misbehaviour] = (),
+    ) -> None:
         """Keep a whole block; on return it survives power loss. `policy_before` where it changed
         the policy. Raises: Unavailable; the block may or may not be stored.
         """
@@ -261,7 +306,11 @@ class Store(LogReader):
             if policy_before is not None:
                 sql = "INSERT INTO transitions VALUES (?, ?, NULL)"
                 run(sql, result.frontier.size, policy_before)
-            _write_block(run, self.height + 1, result)
+            height = self.height + 1
+            for seen in misbehaviour:
+                row = (height, seen.kind, seen.address, seen.agency, seen.height, seen.time_ms)
+                run("INSERT INTO misbehaviour VALUES (?, ?, ?, ?, ?, ?)", *row)
+            _write_block(run, height, result)
         self._frontier = result.frontier
 
     def publish(self, size: int, note: bytes, signers: Sequence[bytes]) -> None:
