@@ -9,7 +9,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 RUN := $(UV) run --locked --no-sync
 
-.PHONY: help setup demo demo-once test check fmt lint types layers unit tidy vectors sim e2e bench clean
+.PHONY: help setup cometbft demo demo-once test check fmt lint types layers unit tidy vectors sim e2e bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -24,6 +24,9 @@ $(UV):
 	@touch $@
 
 setup: .venv/.ready  ## Install everything into .venv (idempotent); leaves .venv/bin/accord
+
+cometbft: setup  ## Build the pinned consensus engine into a cache, once
+	@scripts/cometbft.sh >/dev/null
 
 browser: setup  ## Find or install a Chromium for the browser tests
 	@scripts/browser.sh
