@@ -4,7 +4,7 @@ The platform page carries no file name and no way to a picture; the uploader's p
 agency, listing or fingerprint.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from clouddrive import wording
@@ -76,6 +76,14 @@ class NoticeView:
 
 
 @dataclass(frozen=True, slots=True)
+class WhyView:
+    """One rule's view of the file: `found` says by what, each algorithm in words."""
+
+    rule: Reason
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MatchView:
     time: str
     reference: str
@@ -84,6 +92,7 @@ class MatchView:
     action: str
     code: str | None
     outcome: str
+    why: tuple[WhyView, ...]
     reasons: tuple[Reason, ...]
     checkpoint_size: int
     stale: bool
@@ -295,12 +304,24 @@ def _match(row: MatchRow) -> MatchView:
         action=verdict.action,
         code=verdict.code,
         outcome=_TAGGED if verdict.action == "tag" else _OUTCOMES.get(row.state, row.state.value),
+        why=_why(verdict.reasons),
         reasons=verdict.reasons,
         checkpoint_size=verdict.checkpoint_size,
         stale=verdict.stale,
         receipt_index=verdict.receipt_index,
         preserve_until=_day_text(row.preserve_until_ms),
     )
+
+
+def _why(reasons: tuple[Reason, ...]) -> tuple[WhyView, ...]:
+    """A file often matches a listing in every algorithm: that is one thing to read."""
+    merged: dict[Reason, list[str]] = {}
+    for reason in reasons:
+        found = merged.setdefault(replace(reason, algorithm="", distance=None), [])
+        if reason.algorithm:
+            near = f", distance {reason.distance}" if reason.distance is not None else ""
+            found.append(reason.algorithm + near)
+    return tuple(WhyView(rule, tuple(found)) for rule, found in merged.items())
 
 
 def _task(row: TaskRow, time_ms: int) -> TaskView:

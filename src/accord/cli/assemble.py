@@ -90,9 +90,8 @@ def open_desk(home: Home, its_book: AgencyBook, operator: str | None = None) -> 
     return Desk(Voice(home, its_book.nodes[0], now_ms, operator), its_book)
 
 
-def open_keeper(home: Home, its_book: AgencyBook | None = None) -> Keeper:
-    """The agency's keeper; with a book of its own if given none."""
-    its_book = its_book or AgencyBook(home)
+def open_keeper(home: Home, its_book: AgencyBook) -> Keeper:
+    """The agency's keeper."""
     return Keeper(Voice(home, its_book.nodes[0], now_ms), its_book)
 
 

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import webbrowser
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Final
 
 import typer
@@ -81,8 +82,11 @@ def demo(
         console.print(f"{mark:>14} {step.seconds:7.2f} s  [bold]{step.name}[/]: {step.detail}")
 
     failed = False
+    world = World(place, _drive_source())
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)  # The story's processes end with it, whoever ends it.
     try:
-        with World(place, _drive_source()) as world:
+        with world:
             story = Story(world)
             report = summary(story.play(tell))
             failed = not report["ok"]
@@ -123,10 +127,14 @@ def _drive_source() -> Path | None:
     return None
 
 
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def _wait_for_stop(open_url: str | None) -> None:
     if open_url is not None and sys.stdout.isatty():
         webbrowser.open(open_url)
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopped.set())
     stopped.wait()

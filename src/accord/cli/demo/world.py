@@ -24,7 +24,6 @@ from accord.agency.founding import (
     make_keys,
     platform_application,
 )
-from accord.agency.keeper import Keeper
 from accord.cli.assemble import AgencyBook, open_desk, open_keeper
 from accord.cli.demo.processes import ACCORD, Processes, free_port
 from accord.client.files import write_durably
@@ -48,7 +47,7 @@ PLANS: Final = (
     AgencyPlan(EAST, "East agency, Canada", CA, (CA,)),
     AgencyPlan(ZUID, "Zuid agency, the Netherlands", NL, (NL,)),
 )
-PLACES: Final = ("NL:the Netherlands", "CA:Canada", "IE:Ireland")
+PLACES: Final = ("NL:Netherlands", "CA:Canada", "IE:Ireland")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ class World:
         port = self.at.node.rpartition(":")[2]
         command = [*ACCORD, "node", "run", "--dir", str(directory), "--port", port]
         self.processes.start("node", command, f"{self.at.node}/healthz")
-        self._keepers = Keepers([open_keeper(home) for home in self.homes.values()])
+        self._keepers = Keepers(list(self.homes.values()))
         self._keepers.start()
 
     def stop_keepers(self) -> None:
@@ -203,10 +202,13 @@ class World:
 
 
 class Keepers:
-    """The four agencies' keepers, taking turns in one thread."""
+    """The four agencies' keepers, taking turns in one thread, each with a book of its own."""
 
-    def __init__(self, keepers: Sequence[Keeper]) -> None:
-        self._keepers = keepers
+    def __init__(self, homes: Sequence[Home]) -> None:
+        self._books = [AgencyBook(home) for home in homes]
+        self._keepers = [
+            open_keeper(home, book) for home, book in zip(homes, self._books, strict=True)
+        ]
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keepers", daemon=True)
         self.trouble: str | None = None
@@ -216,7 +218,9 @@ class Keepers:
 
     def stop(self) -> None:
         self._stopping.set()
-        self._thread.join(10)
+        self._thread.join()
+        for book in self._books:
+            book.close()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
