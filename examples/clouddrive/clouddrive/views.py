@@ -154,6 +154,7 @@ _OUTCOMES = {
 }
 
 
+_DIGESTS = ("md5", "sha1", "sha256")  # Equal or not: a distance says nothing.
 _TAGGED = "stays in the drive, marked on this page alone"
 
 
@@ -319,8 +320,8 @@ def _why(reasons: tuple[Reason, ...]) -> tuple[WhyView, ...]:
     for reason in reasons:
         found = merged.setdefault(replace(reason, algorithm="", distance=None), [])
         if reason.algorithm:
-            near = f", distance {reason.distance}" if reason.distance is not None else ""
-            found.append(reason.algorithm + near)
+            is_near = reason.distance is not None and reason.algorithm not in _DIGESTS
+            found.append(reason.algorithm + (f" at distance {reason.distance}" if is_near else ""))
     return tuple(WhyView(rule, tuple(found)) for rule, found in merged.items())
 
 
