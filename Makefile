@@ -9,7 +9,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 RUN := $(UV) run --locked --no-sync
 
-.PHONY: help setup cometbft demo demo-once test check fmt lint types layers unit tidy vectors sim e2e bench clean
+.PHONY: help setup cometbft browser demo demo-once test check fmt lint types layers unit tidy vectors sim e2e bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -53,12 +53,12 @@ layers: setup
 	@$(RUN) lint-imports --no-cache
 
 unit: setup
-	@$(RUN) pytest tests/unit tests/tidy
+	@$(RUN) pytest -n auto tests/unit tests/tidy
 
 check: lint types layers unit  ## The fast part: format, lint, types, layers, unit and tidy tests
 
-test: check browser  ## Everything, from a clean clone
-	@$(RUN) pytest tests/property tests/vectors tests/sim tests/e2e
+test: check browser cometbft  ## Everything, from a clean clone
+	@$(RUN) pytest tests/property tests/vectors tests/e2e
 
 sim: setup  ## One simulation by seed: make sim SEED=81
 	@$(RUN) pytest tests/sim $(if $(SEED),--seed $(SEED),)
