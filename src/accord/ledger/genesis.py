@@ -5,18 +5,18 @@ bytes, compared out of band by every member and platform.
 Source: docs/spec/ledger.md, section Genesis.
 """
 
-import json
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import Annotated
 
 from accord.ledger.membership import admit_agency, check_keys
 from accord.ledger.state import CONSORTIUM, ONLY, PARAMETERS, ConsortiumRow, Draft, State
 from accord.statements.bodies import AdmitAgency, Chain, Groups, Millis, Parameters, Version
-from accord.wire import cbor, record
+from accord.wire import record
 from accord.wire.digests import sha256
 from accord.wire.errors import Malformed
 from accord.wire.ids import AGENCIES
 from accord.wire.limits import AGENCIES_MAX
+from accord.wire.readable import dump_json, load_json
 from accord.wire.record import Count
 
 GENESIS_BYTES_MAX = 4_000_000
@@ -43,20 +43,15 @@ class Founding:
 
 
 def encode_genesis(genesis: Genesis) -> bytes:
-    """Shape: JSON, sorted keys, two spaces, byte strings as `hex:...`, a final newline."""
-    value = _to_json(record.dump_record(genesis))
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    """Shape: see `wire.readable`."""
+    return dump_json(record.dump_record(genesis))
 
 
 def parse_genesis(raw: bytes) -> Founding:
     """Raises: Malformed, also for a genesis that could not found a consortium."""
     if len(raw) > GENESIS_BYTES_MAX:
         raise Malformed("genesis.size", size=len(raw))
-    try:
-        value = json.loads(raw.decode(), parse_float=_refuse, parse_constant=_refuse)
-    except (ValueError, RecursionError) as err:
-        raise Malformed("genesis.json") from err
-    genesis = record.load_record(Genesis, _from_json(value), "genesis")
+    genesis = record.load_record(Genesis, load_json(raw, "genesis.json"), "genesis")
     if encode_genesis(genesis) != raw:
         raise Malformed("genesis.not_canonical")
     found(genesis)
@@ -78,32 +73,3 @@ def found(genesis: Genesis) -> State:
     state = State()
     state.commit(draft.writes())
     return state
-
-
-def _refuse(_: str) -> int:
-    raise ValueError("no floats")
-
-
-def _to_json(value: cbor.Value) -> object:
-    if isinstance(value, dict):
-        return {key: _to_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_to_json(item) for item in value]
-    return "hex:" + value.hex() if isinstance(value, bytes) else value
-
-
-def _from_json(value: object) -> cbor.Value:
-    match value:
-        case dict():
-            return {str(k): _from_json(v) for k, v in cast(dict[object, object], value).items()}
-        case list():
-            return [_from_json(item) for item in cast(list[object], value)]
-        case str() if value.startswith("hex:"):
-            try:
-                return bytes.fromhex(value[4:])
-            except ValueError as err:
-                raise Malformed("genesis.hex") from err
-        case None | bool() | int() | str():
-            return value
-        case _:
-            raise Malformed("genesis.json")
