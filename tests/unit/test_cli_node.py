@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from accord.cli.failures import render
 from accord.cli.main import app
 from accord.cli.node import chain_of, parse_plan
 from accord.client.home import open_home
 from accord.ledger.genesis import parse_genesis
-from accord.wire.errors import Broken, Malformed, Rejected
+from accord.wire.errors import Malformed
 from accord.wire.ids import CHAIN_RE
 
 RUNNER = CliRunner()
@@ -66,23 +65,6 @@ def test_any_directory_gives_a_chain_id(name: str) -> None:
     assert chain.startswith("trial-")
     assert not chain.startswith("trial-trial-")
     assert CHAIN_RE.fullmatch(chain)
-
-
-def test_a_failure_names_code_cause_and_mend() -> None:
-    err = Malformed("home.missing", path="x", empty="", mend="accord init")
-    assert render(err, as_json=False) == (
-        "accord: home.missing: not acceptable as given (path=x); mend: accord init"
-    )
-    assert json.loads(render(err, as_json=True)) == {
-        "error": {
-            "code": "home.missing",
-            "message": "not acceptable as given",
-            "detail": {"path": "x", "empty": ""},
-            "mend": "accord init",
-        }
-    }
-    assert "rules say no" in render(Rejected("reject.expired"), as_json=False)
-    assert "stop and look" in render(Broken("store.app_hash"), as_json=False)
 
 
 @pytest.mark.parametrize(

@@ -52,10 +52,12 @@ class PlatformLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a platform's log showed: claims. `note` is None where it did not answer."""
+    """What a platform's log showed: claims. `note` is None where it did not answer, and `trouble`
+    says why, to the person who asked: it is no evidence."""
 
     note: bytes | None
     leaves: tuple[bytes, ...]
+    trouble: Unavailable | None = None
 
 
 NOTHING_SHOWN: Final = Shown(None, ())
@@ -93,7 +95,7 @@ class HttpPlatformLog:
                     if len(received) > limit:
                         raise Unavailable("audit.platform_log", path=path, limit=limit)
         except (httpx.HTTPError, httpx.InvalidURL) as err:
-            raise Unavailable("audit.platform_log", why=type(err).__name__) from err
+            raise Unavailable("audit.platform_log", url=self._base, why=type(err).__name__) from err
         return bytes(received)
 
 
@@ -111,8 +113,8 @@ def fetch_shown(log: PlatformLog, progress: Progress = no_progress) -> Shown:
             leaves += parse_bundle(log.fetch_tile(tile.path), tile.width)
     except Malformed:
         return Shown(note, tuple(leaves))
-    except Unavailable:
-        return NOTHING_SHOWN
+    except Unavailable as err:
+        return replace(NOTHING_SHOWN, trouble=err)
     return Shown(note, tuple(leaves))
 
 

@@ -76,11 +76,13 @@ Progress = Callable[[int, int], None]  # Listings that are in the log, of how ma
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The entries that the listings became, in order; `resumed` if an earlier run sent some."""
+    """The entries that the listings became, in order; `resumed` if an earlier run sent some, and
+    `sent` is how many statements this run did."""
 
     entries: tuple[int, ...]
     count: int
     resumed: bool
+    sent: int
 
 
 def listing_of(found: "Fingerprinted | Unhashable", class_code: ClassCode) -> Listing:
@@ -195,6 +197,7 @@ class Desk:
             job.entry(part) is not None or job.transaction(part) is not None
             for part in range(len(batches))
         )
+        waiting = sum(job.entry(part) is None for part in range(len(batches)))
         entries: list[int] = []
         done = 0
         for part, batch in enumerate(batches):
@@ -202,7 +205,7 @@ class Desk:
             done += batch.count
             if progress is not None:
                 progress(done, len(listings))
-        return Published(tuple(entries), len(listings), resumed)
+        return Published(tuple(entries), len(listings), resumed, waiting)
 
     def _publish_part(
         self, job: Job, part: int, batch: Batch, groups: tuple[GroupId, ...], *, urgent: bool

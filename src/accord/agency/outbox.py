@@ -15,7 +15,7 @@ from pathlib import Path
 from accord.client.files import write_durably
 from accord.statements.batch import Batch, encode_batch
 from accord.wire.digests import labelled_sha256
-from accord.wire.errors import Malformed
+from accord.wire.errors import Malformed, Unavailable
 from accord.wire.ids import ChainId, GroupId, MemberId
 
 OUTBOX = "outbox"
@@ -42,14 +42,21 @@ class Job:
         return int(text)
 
     def store(self, part: int, transaction: bytes) -> None:
-        """Durable on return; replaces what stood there."""
-        write_durably(self.path / f"{part:04d}.tx", transaction, mode=0o600)
+        """Durable on return; replaces what stood there. Raises: Unavailable."""
+        self._write(f"{part:04d}.tx", transaction)
 
     def finish(self, part: int, entry: int) -> None:
-        """The part is in the log: its bytes are no longer needed."""
-        write_durably(self.path / f"{part:04d}.entry", f"{entry}\n".encode(), mode=0o600)
+        """The part is in the log: its bytes are no longer needed. Raises: Unavailable, and then
+        the same bytes are sent once more, which gives the same entry."""
+        self._write(f"{part:04d}.entry", f"{entry}\n".encode())
         # POINT OF NO RETURN. Crash from here leaves a .tx beside its .entry, which wins.
         (self.path / f"{part:04d}.tx").unlink(missing_ok=True)
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            write_durably(self.path / name, data, mode=0o600)
+        except OSError as err:
+            raise Unavailable("outbox.store", why=err.strerror or "") from err
 
 
 def open_job(
@@ -59,10 +66,13 @@ def open_job(
     groups: Sequence[GroupId],
     batches: Sequence[Batch],
 ) -> Job:
-    """The job that publishes these batches to these groups, begun or not."""
+    """The job that publishes these batches to these groups, begun or not. Raises: Unavailable."""
     parts = [chain.encode(), member.encode(), *(group.encode() for group in groups)]
     parts += [encode_batch(batch) for batch in batches]
     path = home / OUTBOX / labelled_sha256("publish-job", *parts)[:16].hex()
-    (home / OUTBOX).mkdir(exist_ok=True, mode=0o700)
-    path.mkdir(exist_ok=True, mode=0o700)
+    try:
+        (home / OUTBOX).mkdir(exist_ok=True, mode=0o700)
+        path.mkdir(exist_ok=True, mode=0o700)
+    except OSError as err:
+        raise Unavailable("outbox.store", why=err.strerror or "") from err
     return Job(path)

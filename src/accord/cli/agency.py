@@ -20,11 +20,12 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from accord.agency.desk import Desk, listing_of, parse_refs, split_batches
+from accord.agency.desk import Desk, Published, listing_of, parse_refs, split_batches
 from accord.agency.keeper import Keeper
 from accord.cli import governance
 from accord.cli.assemble import AgencyBook, open_desk, open_keeper
-from accord.cli.governance import tell
+from accord.cli.governance import PANEL, counted, tell
+from accord.cli.meanings import meaning_of
 from accord.cli.node import HomeOption, Json
 from accord.client.home import open_home
 from accord.statements.bodies import DisputeReason, Role
@@ -46,7 +47,7 @@ Operator = Annotated[
     str | None, typer.Option(help="Who speaks, where the home holds several keys of a role.")
 ]
 Refs = Annotated[
-    list[str], typer.Argument(metavar="REF...", help="17 (a whole batch), 17/3 or 17/3-9.")
+    list[str], typer.Argument(metavar="REF", help="17 (a whole batch), 17/3 or 17/3-9.")
 ]
 Reason = Annotated[DisputeReason, typer.Option(help="Why.")]
 
@@ -112,14 +113,17 @@ keys_app = typer.Typer(no_args_is_help=True, help="The agency's role keys.")
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    app.command("publish", help=_PUBLISH)(publish)
-    app.command("approve", help=_APPROVE)(approve)
-    app.command("endorse", help=_ENDORSE)(endorse)
-    app.command("dispute", help=_DISPUTE)(dispute)
-    app.command("withdraw", help=_WITHDRAW)(withdraw)
-    app.command("keeper", help=_KEEPER)(keeper)
+    for name, about, command in (
+        ("publish", _PUBLISH, publish),
+        ("approve", _APPROVE, approve),
+        ("endorse", _ENDORSE, endorse),
+        ("dispute", _DISPUTE, dispute),
+        ("withdraw", _WITHDRAW, withdraw),
+        ("keeper", _KEEPER, keeper),
+    ):
+        app.command(name, help=about, rich_help_panel=PANEL)(command)
     keys_app.command("rotate", help=_ROTATE)(rotate)
-    app.add_typer(keys_app, name="keys")
+    app.add_typer(keys_app, name="keys", rich_help_panel=PANEL)
     governance.register(app)
 
 
@@ -142,12 +146,12 @@ class _Refused:
 
 
 def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, directories.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files, directories.")],
     home: HomeOption,
     class_code: Annotated[str, typer.Option("--class", help="Such as ncmec/A1 or test/T1.")],
     group: Annotated[
         list[str] | None,
-        typer.Option(help="Whom to release it to besides the agencies [default: platforms]."),
+        typer.Option(help="Whom to release it to besides the agencies (platforms, if left out)."),
     ] = None,
     urgent: Annotated[bool, typer.Option("--urgent", help="Mark it as urgent.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Fingerprint; send nothing.")] = False,
@@ -162,7 +166,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     groups = [GroupId(name) for name in group or ["platforms"]]
     listings, refused = _listings_under(paths, code, jobs)
     for one in refused:
-        sys.stderr.write(f"refused {one.path}: {one.code}\n")
+        sys.stderr.write(f"refused {one.path}: {one.code}{_in_words(one.code)}\n")
     if refused and not skip_refused:
         mend = "take them out, or --skip-refused"
         raise Malformed("cli.refused_files", refused=len(refused), others=len(listings), mend=mend)
@@ -176,7 +180,9 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     }
     if dry_run:
         batches = len(split_batches(listings))
-        text = f"Would publish {len(listings)} listings in {batches} statements."
+        text = (
+            f"Would publish {counted(len(listings), 'listing')} in {counted(batches, 'statement')}."
+        )
         tell(as_json, said | {"dry_run": True, "statements": batches}, text)
         return
     with at_desk(home, operator) as (desk, _), _bar() as bar:
@@ -187,13 +193,28 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
             urgent=urgent,
             progress=lambda count, _: bar.update(task, completed=count),
         )
+    said |= {"entries": list(done.entries), "resumed": done.resumed, "sent": done.sent}
+    tell(as_json, said, _published(done))
+
+
+def _published(done: Published) -> str:
     entries = " ".join(str(entry) for entry in done.entries)
+    if not done.sent:
+        return f"Published before, as {entries}: nothing was sent."
     again = " An earlier run had begun it." if done.resumed else ""
-    text = (
-        f"Published {done.count} listings as {entries}.{again}\n"
+    return (
+        f"Published {counted(done.count, 'listing')} as {entries}.{again}\n"
         f"Next, a second person: accord approve {entries}"
     )
-    tell(as_json, said | {"entries": list(done.entries), "resumed": done.resumed}, text)
+
+
+def _in_words(code: str) -> str:
+    from accord.fingerprint import REASONS, UnhashableCode  # noqa: PLC0415  (as below)
+
+    reason = REASONS[UnhashableCode(code)] if code in set(UnhashableCode) else None
+    known = meaning_of(code)
+    words = reason or (known.words if known is not None else "")
+    return f" ({words})" if words else ""
 
 
 def parse_class(text: str) -> ClassCode:
@@ -239,7 +260,7 @@ def _listings_under(
 
 
 def approve(
-    entries: Annotated[list[int], typer.Argument(metavar="ENTRY...", min=0, help="Batches.")],
+    entries: Annotated[list[int], typer.Argument(metavar="ENTRY", min=0, help="Batches.")],
     home: HomeOption,
     operator: Operator = None,
     as_json: Json = False,
@@ -253,7 +274,7 @@ def approve(
 def endorse(
     refs: Refs,
     home: HomeOption,
-    level: Annotated[str, typer.Option(help=f"How we looked: {', '.join(LEVELS)}.")],
+    level: Annotated[str, typer.Option(metavar="|".join(LEVELS), help="How we looked.")],
     operator: Operator = None,
     as_json: Json = False,
 ) -> None:
@@ -314,6 +335,8 @@ def keeper(
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
+        if not as_json:
+            tell(False, {}, f"Keeper of {opened.member} on {opened.chain}, until stopped.")
         keep(lambda: _step(kept, as_json), stopping.is_set, stopping.wait)
 
 
@@ -325,6 +348,8 @@ def keep(
     while not is_stopping():
         try:
             step()
+            if told is not None:
+                sys.stderr.write("accord: the node answers again\n")
             told = None
             wait(KEEPER_PAUSE_S)
         except Unavailable as err:
@@ -338,10 +363,16 @@ def _step(kept: Keeper, as_json: bool, *, out_of_turn: bool = False) -> bool:
     """Whether there was anything to do."""
     done = kept.step(out_of_turn=out_of_turn)
     for one in done:
-        outcome = f"entry {one.entry}" if one.code is None else one.code
+        outcome = f"entry {one.entry}" if one.code is None else _lost(one.code)
         value = {"task": str(one.task), "entry": one.entry, "code": one.code}
         tell(as_json, value, f"{one.task}: {outcome}")
     return bool(done)
+
+
+def _lost(code: str) -> str:
+    """A rejected task: most often another keeper was quicker, and nothing is lost."""
+    known = meaning_of(code)
+    return f"left to others, {code}" + (f" ({known.words})" if known is not None else "")
 
 
 def _bar() -> Progress:

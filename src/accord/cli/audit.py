@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from accord.cli.assemble import connected, open_replica
+from accord.cli.failures import render
 from accord.client.home import open_home
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.ids import ChainId, MemberId, TimeMs
@@ -42,7 +44,7 @@ MINUTE_MS = 60_000
 
 def register(app: typer.Typer) -> None:
     """Adds the command to the command line."""
-    app.command("audit", help=_HELP)(audit)
+    app.command("audit", help=_HELP, rich_help_panel="Anybody")(audit)
 
 
 def audit(  # noqa: PLR0913, PLR0917  (each is an option of the command)
@@ -59,7 +61,7 @@ def audit(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         typer.Option(help="A scan receipt that was handed out: `receipt` of an answer, as JSON."),
     ] = None,
     at: Annotated[
-        int | None, typer.Option(help="Judge as of this time, in ms since 1970 [default: now].")
+        int | None, typer.Option(help="Judge as of this time, in ms since 1970 (now, if left out).")
     ] = None,
     no_sync: Annotated[
         bool, typer.Option("--no-sync", help="Judge by the ledger as it is here.")
@@ -107,9 +109,16 @@ def _fetch(url: str, token_file: Path | None) -> "Shown":
         raise Malformed("cli.token_file", why=type(err).__name__) from err
     source = HttpPlatformLog(url, token)
     try:
-        return fetch_shown(source)
+        with _bar() as progress:
+            task = progress.add_task("Reading the platform's log", total=None)
+            shown = fetch_shown(
+                source, lambda _, done, size: progress.update(task, completed=done, total=size)
+            )
     finally:
         source.close()
+    if shown.trouble is not None:
+        sys.stderr.write(f"{render(shown.trouble, as_json=False)}\n")
+    return shown
 
 
 def parse_receipt_file(file: Path, chain: ChainId, platform: MemberId) -> bytes:
@@ -138,7 +147,8 @@ def _print(found: "Verdict") -> None:
 
     console = Console()
     evidence = found.evidence
-    receipts = "not seen" if found.receipts_size is None else f"{found.receipts_size} receipts"
+    size = found.receipts_size
+    receipts = "its receipts log not seen" if size is None else f"{size} receipts"
     console.print(
         f"{evidence.platform} on {evidence.chain}: ledger of {evidence.size} entries, {receipts}"
     )
@@ -152,6 +162,11 @@ def _print(found: "Verdict") -> None:
     console.print("This cannot prove:")
     for line in CANNOT_PROVE:
         console.print(f"  - {line}", highlight=False)
+
+
+def _bar() -> Progress:
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 def _now() -> TimeMs:

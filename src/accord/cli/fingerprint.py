@@ -49,20 +49,21 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Adds the command to the command line."""
-    app.command("fingerprint", help=_HELP)(fingerprint)
+    app.command("fingerprint", help=_HELP, rich_help_panel="Anybody")(fingerprint)
 
 
 def fingerprint(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Files and directories.", show_default=False),
+        typer.Argument(metavar="PATH", help="Files and directories.", show_default=False),
     ],
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", "-j", min=1, max=256, help="Decoder processes [default: one a core]."
+            "--jobs", "-j", min=1, max=256, help="Decoder processes (one a core, if left out)."
         ),
     ] = None,
+    _: Annotated[bool, typer.Option("--json", help="JSON lines, as it prints anyway.")] = False,
 ) -> None:
     unhashable = 0
     found = list(walk(paths))

@@ -40,7 +40,7 @@ FIRST_BACKOFF_S = 0.25
 
 def register(app: typer.Typer) -> None:
     """Adds the command to the command line."""
-    app.command("follow", help=_HELP)(follow)
+    app.command("follow", help=_HELP, rich_help_panel="Anybody")(follow)
 
 
 def follow(
@@ -93,6 +93,8 @@ class _Teller:
         self.refused("all nodes", err)
 
     def recovered(self) -> None:
+        if self._told - {"synced"} and not self._as_json:
+            self._errors.print("a node answers again", markup=False)
         self._told &= {"synced"}
 
     def _synced(self, gained: int) -> None:

@@ -38,6 +38,7 @@ from accord.wire.limits import RULE_FILE_BYTES_MAX
 from accord.wire.record import dump_record, load_record
 
 EXIT_FAULTY = 1
+PANEL = "An agency"  # Its heading in `accord --help`.
 Operator = Annotated[
     str | None, typer.Option(help="Who speaks, where the home holds several governor keys.")
 ]
@@ -83,6 +84,24 @@ Examples:
 
     accord propose admit clouddrive/application.json --home ./nl-police
 """
+_SUSPEND = """Propose to suspend a platform: it gets nothing new until it is admitted again.
+
+Examples:
+
+    accord propose suspend-platform clouddrive --home ./nl-police
+"""
+_REMOVE = """Propose to remove a platform for good.
+
+Examples:
+
+    accord propose remove-platform clouddrive --home ./nl-police
+"""
+_REMOVE_AGENCY = """Propose to remove an agency; its own vote does not count.
+
+Examples:
+
+    accord propose remove-agency ca-mounted --home ./nl-police
+"""
 _ACCREDIT = """Propose to give an agency the rule-making for a jurisdiction.
 
 Examples:
@@ -107,14 +126,14 @@ def register(app: typer.Typer) -> None:
     rules_app.command("template", help=_TEMPLATE)(print_template)
     propose_app.command("admit", help=_ADMIT)(admit)
     propose_app.command("admit-platform", help=_ADMIT, hidden=True)(admit)
-    propose_app.command("suspend-platform")(suspend_platform)
-    propose_app.command("remove-platform")(remove_platform)
-    propose_app.command("remove-agency")(remove_agency)
+    propose_app.command("suspend-platform", help=_SUSPEND)(suspend_platform)
+    propose_app.command("remove-platform", help=_REMOVE)(remove_platform)
+    propose_app.command("remove-agency", help=_REMOVE_AGENCY)(remove_agency)
     propose_app.command("accredit", help=_ACCREDIT)(accredit)
     propose_app.command("parameters", help=_PARAMETERS)(parameters)
-    app.add_typer(rules_app, name="rules")
-    app.add_typer(propose_app, name="propose")
-    app.command("vote", help=_VOTE)(vote)
+    app.add_typer(rules_app, name="rules", rich_help_panel=PANEL)
+    app.add_typer(propose_app, name="propose", rich_help_panel=PANEL)
+    app.command("vote", help=_VOTE, rich_help_panel=PANEL)(vote)
 
 
 @contextmanager
@@ -163,11 +182,14 @@ def show(
 def check(file: RuleFile, as_json: Json = False) -> None:
     rules = _sound(file, as_json)
     said = {"ok": True, "title": rules.title, "clauses": len(rules.clauses)}
-    tell(as_json, said, f"Sound: {rules.title!r}, {len(rules.clauses)} clauses.")
+    tell(as_json, said, f"Sound: {rules.title!r}, {counted(len(rules.clauses), 'clause')}.")
 
 
-def print_template(name: Annotated[str, typer.Argument(help=", ".join(TEMPLATES))]) -> None:
-    sys.stdout.write(template(name))
+def print_template(
+    name: Annotated[str, typer.Argument(help=", ".join(TEMPLATES))], as_json: Json = False
+) -> None:
+    text = template(name)
+    tell(as_json, {"name": name, "rule_file": text}, text.rstrip("\n"))
 
 
 def _sound(file: Path, as_json: bool) -> RuleSet:
@@ -212,21 +234,18 @@ def admit(
 def suspend_platform(
     member: MemberArgument, home: HomeOption, operator: Operator = None, as_json: Json = False
 ) -> None:
-    """Propose to suspend a platform: it gets nothing new until it is admitted again."""
     _propose(home, operator, as_json, SuspendPlatform(_member(member)), f"to suspend {member}")
 
 
 def remove_platform(
     member: MemberArgument, home: HomeOption, operator: Operator = None, as_json: Json = False
 ) -> None:
-    """Propose to remove a platform for good."""
     _propose(home, operator, as_json, RemovePlatform(_member(member)), f"to remove {member}")
 
 
 def remove_agency(
     member: MemberArgument, home: HomeOption, operator: Operator = None, as_json: Json = False
 ) -> None:
-    """Propose to remove an agency; its own vote does not count."""
     _propose(home, operator, as_json, RemoveAgency(_member(member)), f"to remove {member}")
 
 
@@ -289,7 +308,10 @@ def vote(
 def _propose(home: Path, operator: str | None, as_json: bool, action: Action, what: str) -> None:
     with _book_of(home) as book:
         entry = open_desk(open_home(home), book, operator).propose(action)
-    text = f"Proposed {what}, entry {entry}.\nNext, other agencies: accord vote {entry} yes"
+    text = (
+        f"Proposed {what}, entry {entry}; this agency's vote is yes.\n"
+        f"Next, other agencies: accord vote {entry} yes"
+    )
     tell(as_json, {"proposal": entry, "kind": action.KIND}, text)
 
 
@@ -303,6 +325,11 @@ def _jurisdiction(text: str) -> JurisdictionId:
     if JURISDICTION_RE.fullmatch(text) is None:
         raise Malformed("cli.jurisdiction", got=text[:40], wanted="such as NL, GB or EU")
     return JurisdictionId(text)
+
+
+def counted(count: int, what: str) -> str:
+    """`1 listing`, `2 listings`."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def tell(as_json: bool, value: Mapping[str, object], text: str) -> None:

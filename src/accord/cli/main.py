@@ -1,6 +1,8 @@
 """The command `accord`: assembles subcommands, no logic of its own."""
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -15,12 +17,24 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # Paragraphs flow to the width of the terminal.
 )
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"accord {version('accord')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
-    """Keeps every command a subcommand, even while there is only one."""
+def _root(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Print it and stop."),
+    ] = False,
+) -> None:
+    """One list of fingerprints, owned equally by the agencies that fill it."""
 
 
 fingerprint.register(app)
@@ -36,10 +50,16 @@ bench.register(app)
 
 def main() -> None:
     """Run one command; a refusal names its code, its cause and the mend, and exits with 1."""
+    status = 0
     try:
         app()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 0
     except AccordError as err:
-        sys.exit(failures.fail(err))
+        status = failures.fail(err)
+    except OSError as err:
+        status = failures.fail(failures.of_system(err))
+    sys.exit(failures.flush_output(status))
 
 
 if __name__ == "__main__":

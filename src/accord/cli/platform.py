@@ -12,11 +12,13 @@ from accord.agency.founding import PLATFORM_STAFF, make_keys, platform_applicati
 from accord.cli.node import Json
 from accord.client.files import write_durably
 from accord.client.home import create_home
+from accord.client.http import check_url
 from accord.ledger.genesis import GENESIS_BYTES_MAX, parse_genesis
 from accord.wire.errors import Malformed, Unproven
 from accord.wire.ids import JURISDICTION_RE, NAME_RE, JurisdictionId, MemberId
 
 APPLICATION_FILE = "application.json"
+PANEL = "A platform"  # Its heading in `accord --help`.
 platform_app = typer.Typer(no_args_is_help=True, help="A platform's own set-up.")
 
 _INIT = """Make a platform's home: fresh keys, the genesis you were given, and an application.
@@ -26,15 +28,16 @@ application.json to an agency, which proposes it; it holds no secret. Keep keys/
 
 Examples:
 
-    accord platform init ./clouddrive --genesis genesis.json --member clouddrive
-        --title "Cloud Drive" --jurisdiction NL --jurisdiction IE --node https://node.example
+    accord platform init ./clouddrive --genesis genesis.json --member clouddrive \\
+        --title "Cloud Drive" --jurisdiction NL --jurisdiction IE \\
+        --node https://node.example
 """
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command to the command line."""
     platform_app.command("init", help=_INIT)(init)
-    app.add_typer(platform_app, name="platform")
+    app.add_typer(platform_app, name="platform", rich_help_panel=PANEL)
 
 
 def init(  # noqa: PLR0913, PLR0917  (each is an option of the command)
@@ -50,7 +53,7 @@ def init(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     raw = _genesis(genesis)
     founding = parse_genesis(raw)
     if sha256 and founding.digest.hex() != sha256.lower():
-        raise Unproven("cli.genesis_differs", got=founding.digest.hex())
+        raise Unproven("cli.genesis_differs", got=founding.digest.hex(), wanted=sha256[:64])
     if NAME_RE.fullmatch(member) is None:
         raise Malformed("cli.member", got=member[:40], wanted="a-z, 0-9 and -, a letter first")
     if not 1 <= len(title) <= 200:
@@ -58,6 +61,8 @@ def init(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     where = sorted(set(jurisdiction))
     if not all(JURISDICTION_RE.fullmatch(name) for name in where):
         raise Malformed("cli.jurisdiction", got=", ".join(where)[:80], wanted="such as NL or EU")
+    for url in node:
+        check_url(url)
     keys = make_keys(PLATFORM_STAFF)
     chain = founding.genesis.chain
     application = platform_application(
@@ -75,7 +80,7 @@ def init(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     sys.stdout.write(
         f"Made {home.path} for {member} on {chain}.\n"
         f"Genesis SHA-256, to compare with several agencies: {digest}\n"
-        f"Next: hand {file} to an agency: accord propose admit {APPLICATION_FILE}\n"
+        f"Next: hand {file} to an agency: accord propose admit {file}\n"
     )
 
 

@@ -17,6 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from accord.cli.assemble import connected, open_replica
+from accord.cli.platform import PANEL
 from accord.client.home import open_home
 from accord.wire.errors import Malformed, Unavailable
 
@@ -37,7 +38,8 @@ HomeOption = Annotated[
 Trial = Annotated[bool, typer.Option("--trial", help="Accept a trial's ledger.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON line for each file.")]
 Jobs = Annotated[
-    int | None, typer.Option("--jobs", "-j", min=1, max=256, help="Decoders [default: one a core].")
+    int | None,
+    typer.Option("--jobs", "-j", min=1, max=256, help="Decoders (one a core, if left out)."),
 ]
 Where = Annotated[
     list[str] | None,
@@ -100,10 +102,10 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    app.command("gateway", help=_GATEWAY)(gateway)
-    app.command("screen", help=_SCREEN)(screen)
-    app.command("scan", help=_SCAN)(scan)
-    app.command("attest", help=_ATTEST)(attest)
+    app.command("gateway", help=_GATEWAY, rich_help_panel=PANEL)(gateway)
+    app.command("screen", help=_SCREEN, rich_help_panel=PANEL)(screen)
+    app.command("scan", help=_SCAN, rich_help_panel=PANEL)(scan)
+    app.command("attest", help=_ATTEST, rich_help_panel=PANEL)(attest)
 
 
 def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
@@ -114,7 +116,7 @@ def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         Path | None, typer.Option(help="A file with the bearer token that callers must show.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Decoders [default: one a core].")
+        int | None, typer.Option(min=1, max=256, help="Decoders (one a core, if left out).")
     ] = None,
     no_follow: Annotated[
         bool, typer.Option("--no-follow", help="Read what `accord follow` keeps current.")
@@ -148,7 +150,7 @@ def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 
 
 def screen(  # noqa: PLR0913, PLR0917  (each is an option of the command)
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", show_default=False)],
     home: HomeOption,
     jurisdiction: Where = None,
     service: Service = "hosting",
@@ -164,12 +166,13 @@ def screen(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 
 
 def scan(  # noqa: PLR0913, PLR0917  (each is an option of the command)
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", show_default=False)],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", show_default=False)],
     home: HomeOption,
     jurisdiction: Where = None,
     service: Service = "hosting",
     state: Annotated[
-        Path | None, typer.Option(help="What is remembered of files [default: HOME/scan.sqlite].")
+        Path | None,
+        typer.Option(help="What is remembered of files (HOME/scan.sqlite, if left out)."),
     ] = None,
     afresh: Annotated[
         bool, typer.Option("--afresh", help="Read every file, whatever is remembered.")

@@ -21,7 +21,7 @@ from accord.client.files import write_durably
 from accord.ledger.genesis import Founding, parse_genesis
 from accord.statements.bodies import Role, RoleKey, possession_bytes
 from accord.statements.confidential import DECRYPT_PRIVATE_BYTES, decrypt_public_of
-from accord.wire.errors import Malformed, Unproven
+from accord.wire.errors import Malformed, Unavailable, Unproven
 from accord.wire.ids import NAME_RE, ChainId, KeyId, MemberId, OperatorId
 from accord.wire.keys import key_id_of
 
@@ -91,12 +91,16 @@ class Home:
 
     def key(self, role: Role, operator: str | None = None) -> PrivateKey:
         """The key for a role. Raises: Malformed, naming what is there, if none or several fit."""
-        fits = [k for k in self.keys if k.role is role and operator in (None, k.operator)]
-        if len(fits) != 1:
-            have = ",".join(f"{k.role}.{k.operator}" for k in self.keys)
-            code = "home.no_such_key" if not fits else "home.several_keys"
-            raise Malformed(code, role=role.value, operator=operator or "", have=have)
-        return fits[0]
+        of_role = [key for key in self.keys if key.role is role]
+        fits = [key for key in of_role if operator in (None, key.operator)]
+        if len(fits) == 1:
+            return fits[0]
+        if fits:
+            mend = " or ".join(f"--operator {key.operator}" for key in fits)
+            raise Malformed("home.several_keys", role=role.value, mend=mend)
+        shown = of_role or self.keys  # With another operator; else whatever is here.
+        have = ", ".join(f"{key.role}.{key.operator}" for key in shown)
+        raise Malformed("home.no_such_key", role=role.value, operator=operator or "", have=have)
 
 
 def create_home(  # Each argument is a line of home.toml.
@@ -107,17 +111,23 @@ def create_home(  # Each argument is a line of home.toml.
     nodes: Sequence[str],
     keys: Sequence[PrivateKey],
 ) -> Home:
-    """Write a home; `home.toml` last, so that a half-made one is none. Raises: Malformed."""
+    """Write a home; `home.toml` last, so that a half-made one is none.
+
+    Raises: Malformed; Unavailable, when the disk refuses.
+    """
     if NAME_RE.fullmatch(member) is None:
         raise Malformed("home.member", member=member)
     if (path / HOME_FILE).exists():
         raise Malformed("home.exists", path=str(path))
     founding = parse_genesis(genesis)
-    (path / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
-    for key in keys:
-        store_key(path, key)
-    write_durably(path / GENESIS_FILE, genesis)
-    write_home_file(path, kind, member, founding, nodes)
+    try:
+        (path / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
+        for key in keys:
+            store_key(path, key)
+        write_durably(path / GENESIS_FILE, genesis)
+        write_home_file(path, kind, member, founding, nodes)
+    except OSError as err:
+        raise Unavailable("home.store", path=str(path), why=err.strerror or "") from err
     return open_home(path)
 
 
@@ -142,12 +152,22 @@ def store_key(path: Path, key: PrivateKey) -> None:
     """Keep a private key in the home, readable by its owner only. Raises: Malformed if there."""
     target = path / "keys" / f"{key.role.value}.{key.operator}.key"
     if target.exists():
-        raise Malformed("home.key_exists", key=target.name)
+        mend = "if its home was never finished: another directory, or take the keys away by hand"
+        raise Malformed("home.key_exists", key=target.name, mend=mend)
     write_durably(target, key.seed.hex().encode() + b"\n", mode=0o600)
 
 
 def open_home(path: Path) -> Home:
-    """Raises: Malformed, naming the file and the mend; Unproven if the genesis was exchanged."""
+    """Raises: Malformed, naming the file and the mend; Unproven if the genesis was exchanged;
+    Unavailable, when the disk refuses."""
+    try:
+        return _open_home(path)
+    except OSError as err:
+        why = err.strerror or ""
+        raise Unavailable("home.store", path=str(err.filename or path), why=why) from err
+
+
+def _open_home(path: Path) -> Home:
     try:
         table = tomllib.loads((path / HOME_FILE).read_text())
     except FileNotFoundError as err:

@@ -69,7 +69,7 @@ class NodeClient:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._base = _check_url(base_url)
+        self._base = check_url(base_url)
         self._chain = chain
         self._key = key
         self._sleep = sleep
@@ -221,7 +221,8 @@ def _error_of(status: int, raw: bytes, ask: _Ask) -> AccordError:
     return family(code[:80], **said)
 
 
-def _check_url(url: str) -> str:
+def check_url(url: str) -> str:
+    """A node's base URL as it is stored. Raises: Malformed."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise Malformed("http.url", url=url, wanted="http://host:port")

@@ -21,16 +21,16 @@ class ReplicaStore:
     """Durable on return. Raises: Unavailable, for a disk that is full or does not answer."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=10, check_same_thread=False)
             self._db.text_factory = bytes  # What is not ours then fails as a hash, not as text.
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(SCHEMA)
-        except sqlite3.Error as err:
+            path.chmod(0o600)
+        except (OSError, sqlite3.Error) as err:
             raise Unavailable("replica.store", why=str(err)) from err
-        path.chmod(0o600)
 
     def close(self) -> None:
         self._db.close()

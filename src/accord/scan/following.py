@@ -54,6 +54,7 @@ class Following:
         self._is_idle = threading.Event()  # Between rounds, or ended.
         self._thread = threading.Thread(target=self._run, name="following", daemon=True)
         self.refused: list[tuple[str, str]] = []  # The latest lies: node, error.
+        self._unready: str | None = None
         self.trouble: str | None = None  # Why the last round failed, None when it did not.
         self.halted: Broken | None = None
 
@@ -73,6 +74,8 @@ class Following:
             self._is_idle.clear()
             try:
                 self.once()
+                if self.trouble is not None:
+                    diagnostics.warning("following again")
                 self.trouble = None
                 backoff_s = FIRST_BACKOFF_S
                 self._is_idle.set()
@@ -100,6 +103,7 @@ class Following:
             except AccordError as err:
                 failure = err  # Another process may still have brought something.
         changed = self._screener.refresh()
+        self._tell_readiness()
         self._attest()
         if failure is not None:
             raise failure
@@ -120,6 +124,18 @@ class Following:
         if fresh not in self.refused:
             diagnostics.error("refused %s: %s", *fresh)
             self.refused = [*self.refused[-15:], fresh]
+
+    def _tell_readiness(self) -> None:
+        """An operator learns why there is nothing to screen with, once, and when there is."""
+        try:
+            self._screener.running  # noqa: B018  (it raises)
+            unready = None
+        except Unavailable as err:
+            unready = err
+        code = None if unready is None else unready.code
+        if code != self._unready:
+            diagnostics.warning("%s", "screening now" if unready is None else f"waiting: {unready}")
+            self._unready = code
 
     def _attest_wait_ms(self) -> int | None:
         if self._attester is None:

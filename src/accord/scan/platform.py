@@ -1,5 +1,6 @@
 """A platform's home, opened for work: replica, receipts, decoders and the screener over them."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -62,17 +63,20 @@ def check_platform(home: Home) -> None:
 def open_platform(
     home: Home, replica: Replica, workers: int, clock: Clock = system_clock
 ) -> Platform:
-    """Open for work; salts that are due are deleted. Raises: Malformed, Unavailable, Unproven."""
-    check_platform(home)
-    key = home.key(Role.SCANNER)
-    receipts = ReceiptLog(home.path / RECEIPTS_FILE, home.chain, home.member, key)
-    receipts.forget(clock())
-    pool = DecoderPool(workers)
-    screener = Screener(replica, home.member, receipts, pool, clock)
-    platform = Platform(home, replica, receipts, pool, screener)
-    try:
+    """Open for work; salts that are due are deleted. Closes the replica where it does not succeed.
+
+    Raises: Malformed, Unavailable, Unproven.
+    """
+    with ExitStack() as undo:
+        undo.callback(replica.close)
+        check_platform(home)
+        key = home.key(Role.SCANNER)
+        receipts = ReceiptLog(home.path / RECEIPTS_FILE, home.chain, home.member, key)
+        undo.callback(receipts.close)
+        receipts.forget(clock())
+        pool = DecoderPool(workers)
+        undo.callback(pool.close)
+        screener = Screener(replica, home.member, receipts, pool, clock)
         screener.refresh()
-    except BaseException:
-        platform.close()
-        raise
-    return platform
+        undo.pop_all()
+    return Platform(home, replica, receipts, pool, screener)
