@@ -11,6 +11,7 @@ from accord.wire import cbor, record
 from accord.wire.errors import Malformed
 from accord.wire.readable import dump_json, load_json
 
+APPLICATION_FILE = "application.json"
 APPLICATION_BYTES_MAX = 1_000_000  # 32 keys of 1.3 KB, in hex, many times over.
 KINDS: dict[str, type[Action]] = {kind.KIND: kind for kind in (AdmitPlatform, AdmitAgency)}
 

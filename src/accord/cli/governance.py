@@ -17,6 +17,7 @@ from accord.agency.application import APPLICATION_BYTES_MAX, parse_application
 from accord.agency.rulefile import TEMPLATES, dump_rule_file, parse_rule_file, template
 from accord.agency.yamltree import Faulty
 from accord.cli.assemble import AgencyBook, open_desk
+from accord.cli.founding import parameter_change
 from accord.cli.node import HomeOption, Json
 from accord.client.home import open_home
 from accord.ledger.membership import parameters as parameters_of
@@ -273,20 +274,12 @@ def parameters(
     operator: Operator = None,
     as_json: Json = False,
 ) -> None:
-    values = dict(_change(text) for text in changes)
+    values = dict(parameter_change(text) for text in changes)
     with _book_of(home) as book:
         wanted = replace(parameters_of(book.state), **values)
     checked = load_record(Parameters, dump_record(wanted))
     told = ", ".join(f"{name}={value}" for name, value in values.items())
     _propose(home, operator, as_json, checked, f"to set {told}")
-
-
-def _change(text: str) -> tuple[str, int]:
-    name, _, number = text.partition("=")
-    known = [field.name for field in fields(Parameters)]
-    if name not in known or not (number.isascii() and number.isdigit()):
-        raise Malformed("cli.parameter", got=text[:60], wanted=f"{'|'.join(known)}=NUMBER")
-    return name, int(number)
 
 
 def vote(

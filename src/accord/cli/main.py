@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from accord.cli import agency, audit, failures, fingerprint, follow, node, platform, scan
+from accord.cli import (
+    agency,
+    audit,
+    failures,
+    fingerprint,
+    follow,
+    founding,
+    node,
+    platform,
+    scan,
+)
 from accord.cli.bench import command as bench
 from accord.cli.demo import command as demo
 from accord.wire.errors import AccordError
@@ -39,6 +49,7 @@ def _root(
 
 fingerprint.register(app)
 node.register(app)
+founding.register(app)
 agency.register(app)
 platform.register(app)
 follow.register(app)

@@ -7,17 +7,15 @@ from typing import Annotated
 
 import typer
 
-from accord.agency.application import encode_application
+from accord.agency.application import APPLICATION_FILE, encode_application
 from accord.agency.founding import PLATFORM_STAFF, make_keys, platform_application
+from accord.cli.founding import check_member, read_genesis
 from accord.cli.node import Json
 from accord.client.files import write_durably
 from accord.client.home import create_home
 from accord.client.http import check_url
-from accord.ledger.genesis import GENESIS_BYTES_MAX, parse_genesis
-from accord.wire.errors import Malformed, Unproven
-from accord.wire.ids import JURISDICTION_RE, NAME_RE, JurisdictionId, MemberId
+from accord.wire.ids import MemberId
 
-APPLICATION_FILE = "application.json"
 PANEL = "A platform"  # Its heading in `accord --help`.
 platform_app = typer.Typer(no_args_is_help=True, help="A platform's own set-up.")
 
@@ -50,24 +48,13 @@ def init(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     sha256: Annotated[str, typer.Option(help="The genesis's SHA-256, from elsewhere.")] = "",
     as_json: Json = False,
 ) -> None:
-    raw = _genesis(genesis)
-    founding = parse_genesis(raw)
-    if sha256 and founding.digest.hex() != sha256.lower():
-        raise Unproven("cli.genesis_differs", got=founding.digest.hex(), wanted=sha256[:64])
-    if NAME_RE.fullmatch(member) is None:
-        raise Malformed("cli.member", got=member[:40], wanted="a-z, 0-9 and -, a letter first")
-    if not 1 <= len(title) <= 200:
-        raise Malformed("cli.title", chars=len(title), wanted="1 to 200 characters")
-    where = sorted(set(jurisdiction))
-    if not all(JURISDICTION_RE.fullmatch(name) for name in where):
-        raise Malformed("cli.jurisdiction", got=", ".join(where)[:80], wanted="such as NL or EU")
+    raw, founding = read_genesis(genesis, sha256)
+    where = check_member(member, title, jurisdiction)
     for url in node:
         check_url(url)
     keys = make_keys(PLATFORM_STAFF)
     chain = founding.genesis.chain
-    application = platform_application(
-        chain, MemberId(member), title, [JurisdictionId(name) for name in where], keys
-    )
+    application = platform_application(chain, MemberId(member), title, where, keys)
     # Home first: a crash before the application is written is mended by hand with a new directory.
     home = create_home(directory, "platform", MemberId(member), raw, node, keys)
     file = home.path / APPLICATION_FILE
@@ -82,11 +69,3 @@ def init(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         f"Genesis SHA-256, to compare with several agencies: {digest}\n"
         f"Next: hand {file} to an agency: accord propose admit {file}\n"
     )
-
-
-def _genesis(file: Path) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            return opened.read(GENESIS_BYTES_MAX + 1)
-    except OSError as err:
-        raise Malformed("cli.genesis", path=str(file), why=err.strerror or "") from err

@@ -119,11 +119,26 @@ def create_home(  # Each argument is a line of home.toml.
         raise Malformed("home.member", member=member)
     if (path / HOME_FILE).exists():
         raise Malformed("home.exists", path=str(path))
-    founding = parse_genesis(genesis)
     try:
         (path / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
         for key in keys:
             store_key(path, key)
+    except OSError as err:
+        raise Unavailable("home.store", path=str(path), why=err.strerror or "") from err
+    return adopt_genesis(path, kind, member, genesis, nodes)
+
+
+def adopt_genesis(
+    path: Path, kind: str, member: MemberId, genesis: bytes, nodes: Sequence[str]
+) -> Home:
+    """Make a directory with keys a home, or give a home other nodes.
+
+    Raises: Malformed; Unproven, where the home has another genesis; Unavailable.
+    """
+    founding = parse_genesis(genesis)
+    if (path / HOME_FILE).exists() and open_home(path).founding != founding:
+        raise Unproven("home.genesis", mend="compare genesis.json with another member's")
+    try:
         write_durably(path / GENESIS_FILE, genesis)
         write_home_file(path, kind, member, founding, nodes)
     except OSError as err:
@@ -188,8 +203,13 @@ def _open_home(path: Path) -> Home:
     founding = parse_genesis((path / GENESIS_FILE).read_bytes())
     if founding.digest.hex() != digest or founding.genesis.chain != chain:
         raise Unproven("home.genesis", mend="compare genesis.json with another member's")
-    keys = tuple(_load_key(file) for file in sorted((path / "keys").glob("*.key")))
+    keys = load_keys(path)
     return Home(path, ChainId(chain), MemberId(member), kind, tuple(nodes), founding, keys)
+
+
+def load_keys(path: Path) -> tuple[PrivateKey, ...]:
+    """The private keys under `path`. Raises: Malformed, naming the file and the mend."""
+    return tuple(_load_key(file) for file in sorted((path / "keys").glob("*.key")))
 
 
 def _load_key(file: Path) -> PrivateKey:

@@ -1,0 +1,89 @@
+"""An agency's way into a consortium: keys first, then the genesis that everybody compared.
+
+    keys/              made here; they never leave
+    application.json   the public part, for the others
+
+To found a consortium, one agency makes the genesis out of all applications and every agency checks
+that it stands in it as it applied. To join one that exists, the agencies vote on the application.
+Either way the directory is a home only once it has the genesis.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accord.agency.application import (
+    APPLICATION_BYTES_MAX,
+    APPLICATION_FILE,
+    encode_application,
+    parse_application,
+)
+from accord.agency.founding import AGENCY_STAFF, AgencyPlan, agency_application, make_keys
+from accord.client.files import write_durably
+from accord.client.home import Home, adopt_genesis, load_keys, role_keys, store_key
+from accord.ledger.genesis import parse_genesis
+from accord.statements.bodies import AdmitAgency
+from accord.wire.errors import Malformed, Unavailable, Unproven
+from accord.wire.ids import ChainId
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A finished home. `is_founder`: the genesis names this agency; else a vote must admit it."""
+
+    home: Home
+    is_founder: bool
+
+
+def apply_as_agency(path: Path, chain: ChainId, plan: AgencyPlan) -> AdmitAgency:
+    """Fresh keys and an application; `application.json` last, so that a half-made one is none.
+
+    Raises: Malformed, where keys are already; Unavailable, when the disk refuses.
+    """
+    keys = make_keys(AGENCY_STAFF)
+    application = agency_application(chain, plan, keys)
+    try:
+        if (path / APPLICATION_FILE).exists():
+            raise Malformed("ceremony.applied", path=str(path), mend="another directory")
+        (path / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
+        for key in keys:
+            store_key(path, key)
+        write_durably(path / APPLICATION_FILE, encode_application(application))
+    except OSError as err:
+        raise Unavailable("home.store", path=str(path), why=err.strerror or "") from err
+    return application
+
+
+def read_agency_application(file: Path) -> AdmitAgency:
+    """Raises: Malformed, for anything but an agency's application; Unavailable."""
+    try:
+        with file.open("rb") as opened:
+            raw = opened.read(APPLICATION_BYTES_MAX + 1)
+    except FileNotFoundError as err:
+        raise Malformed("ceremony.no_application", path=str(file)) from err
+    except OSError as err:
+        raise Unavailable("home.store", path=str(file), why=err.strerror or "") from err
+    action = parse_application(raw)
+    if not isinstance(action, AdmitAgency):
+        raise Malformed("ceremony.not_an_agency", path=str(file))
+    return action
+
+
+def join(path: Path, genesis: bytes, nodes: Sequence[str]) -> Joined:
+    """Make the applicant's directory a home. Again with the same genesis changes nothing but nodes.
+
+    Raises: Unproven, where the genesis has this agency otherwise than it applied, or its keys on
+    the disk are others; Malformed; Unavailable.
+    """
+    application = read_agency_application(path / APPLICATION_FILE)
+    founding = parse_genesis(genesis)
+    own = role_keys(founding.genesis.chain, application.agency, load_keys(path))
+    if own != application.keys:
+        mend = "the chain id applied for and all of keys/ as they were made"
+        raise Unproven("ceremony.keys_differ", chain=founding.genesis.chain, mend=mend)
+    listed = {agency.agency: agency for agency in founding.genesis.agencies}
+    found = listed.get(application.agency)
+    if found is not None and found != application:
+        raise Unproven("ceremony.listed_otherwise", agency=application.agency)
+    home = adopt_genesis(path, "agency", application.agency, genesis, nodes)
+    return Joined(home, is_founder=found is not None)

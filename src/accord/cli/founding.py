@@ -1,0 +1,301 @@
+"""Founding a consortium among agencies that do not share a machine, or joining one.
+
+`accord agency init`, `accord genesis make`, `accord genesis show`, `accord agency join`.
+Not here: trials (cli.node), what a genesis must fulfil (accord.ledger.genesis).
+"""
+
+import json
+import sys
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from accord.agency.application import APPLICATION_FILE
+from accord.agency.ceremony import apply_as_agency, join, read_agency_application
+from accord.agency.founding import AgencyPlan, make_genesis
+from accord.cli.node import Json
+from accord.client.files import write_durably
+from accord.client.http import check_url
+from accord.ledger.genesis import GENESIS_BYTES_MAX, Founding, parse_genesis
+from accord.statements.bodies import AdmitAgency, Parameters
+from accord.wire.errors import Malformed, Unavailable, Unproven
+from accord.wire.ids import (
+    CHAIN_RE,
+    JURISDICTION_RE,
+    NAME_RE,
+    ChainId,
+    JurisdictionId,
+    MemberId,
+    TimeMs,
+)
+from accord.wire.keys import key_id_of
+from accord.wire.record import dump_record, load_record
+
+DAY_MS = 86_400_000
+# What a consortium starts with if its founders say nothing else; any of it changes by vote.
+PARAMETERS = Parameters(
+    time_lock_ms=7 * DAY_MS,
+    proposal_life_ms=30 * DAY_MS,
+    agencies_min=2,
+    sovereigns_min=2,
+    pdq_threshold_max=31,
+    dispute_sovereigns=2,
+    fold_version=1,
+)
+PANEL = "An agency"  # Its heading in `accord --help`.
+agency_app = typer.Typer(no_args_is_help=True, help="An agency's own set-up.")
+genesis_app = typer.Typer(no_args_is_help=True, help="What a consortium is founded on.")
+
+_INIT = """Make an agency's keys and its application, to found a consortium or to join one.
+
+The chain id is the consortium's, agreed beforehand: every key proves its owner on that chain alone.
+Hand application.json to the others; it holds no secret. Keep keys/ to yourself.
+
+Examples:
+
+    accord agency init ./nl-police --chain accord-1 --member nl-police \\
+        --title "Police of the Netherlands" --sovereign NL
+"""
+_JOIN = """Make the applicant's directory a home, with the genesis that everybody compared.
+
+Give the SHA-256 that several agencies told you. To join a consortium that exists, hand your
+application to an agency first: it counts once more than two thirds voted to admit you.
+
+Examples:
+
+    accord agency join ./nl-police --genesis genesis.json --sha256 4be1... \\
+        --node https://node.police.example
+"""
+_MAKE = """Make the genesis out of every founder's application. One founder does it; all compare.
+
+The same applications, chain, time and settings give the same bytes. Each setting is a parameter of
+the consortium, in milliseconds, bits or agencies; a vote changes it later.
+
+Examples:
+
+    accord genesis make nl.json ie.json ca.json fr.json --chain accord-1 --out genesis.json
+
+    accord genesis make *.json --chain accord-1 --set agencies_min=3 --set time_lock_ms=86400000
+"""
+_SHOW = """Show what a genesis says, and its SHA-256.
+
+With an application: exit status 1 unless it stands in the genesis unchanged.
+
+Examples:
+
+    accord genesis show genesis.json --application ./nl-police/application.json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the command line."""
+    agency_app.command("init", help=_INIT)(init)
+    agency_app.command("join", help=_JOIN)(join_home)
+    genesis_app.command("make", help=_MAKE)(make)
+    genesis_app.command("show", help=_SHOW)(show)
+    app.add_typer(agency_app, name="agency", rich_help_panel=PANEL)
+    app.add_typer(genesis_app, name="genesis", rich_help_panel=PANEL)
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The home to be.")],
+    chain: Annotated[str, typer.Option(help="The consortium's chain id.")],
+    member: Annotated[str, typer.Option(help="Your member id: a-z, 0-9 and -.")],
+    title: Annotated[str, typer.Option(help="What people call you.")],
+    sovereign: Annotated[str, typer.Option(help="The state you belong to, such as NL.")],
+    jurisdiction: Annotated[
+        list[str] | None,
+        typer.Option(help="Where you make rules; repeatable. Your state, if left out."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    where = check_member(member, title, jurisdiction or [sovereign])
+    (state,) = check_member(member, title, [sovereign])
+    plan = AgencyPlan(MemberId(member), title, state, tuple(where))
+    if CHAIN_RE.fullmatch(chain) is None:
+        raise Malformed("cli.chain", chain=chain[:80])
+    apply_as_agency(directory, ChainId(chain), plan)
+    file = directory / APPLICATION_FILE
+    if as_json:
+        _print_json({"member": member, "chain": chain, "application": str(file)})
+        return
+    sys.stdout.write(
+        f"Made the keys of {member} on {chain}; they stay in {directory / 'keys'}.\n"
+        f"Next: hand {file} to the other founders (accord genesis make), or to an agency\n"
+        f"of a consortium that exists (accord propose admit {file.name}).\n"
+    )
+
+
+def check_member(member: str, title: str, jurisdictions: list[str]) -> list[JurisdictionId]:
+    """What an applicant says of itself; the jurisdictions in order. Raises: Malformed."""
+    if NAME_RE.fullmatch(member) is None:
+        raise Malformed("cli.member", got=member[:40], wanted="a-z, 0-9 and -, a letter first")
+    if not 1 <= len(title) <= 200:
+        raise Malformed("cli.title", chars=len(title), wanted="1 to 200 characters")
+    where = sorted(set(jurisdictions))
+    if not all(JURISDICTION_RE.fullmatch(name) for name in where):
+        raise Malformed("cli.jurisdiction", got=", ".join(where)[:80], wanted="such as NL or EU")
+    return [JurisdictionId(name) for name in where]
+
+
+def join_home(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where `init` made the keys.")],
+    genesis: Annotated[Path, typer.Option(help="The consortium's genesis.json.")],
+    node: Annotated[list[str], typer.Option(metavar="URL", help="A node, your own first.")],
+    sha256: Annotated[str, typer.Option(help="The genesis's SHA-256, from elsewhere.")] = "",
+    as_json: Json = False,
+) -> None:
+    raw, founding = read_genesis(genesis, sha256)
+    for url in node:
+        check_url(url)
+    joined = join(directory, raw, node)
+    said = {
+        "home": str(joined.home.path),
+        "member": joined.home.member,
+        "chain": joined.home.chain,
+        "genesis_sha256": founding.digest.hex(),
+        "is_founder": joined.is_founder,
+    }
+    if as_json:
+        _print_json(said)
+        return
+    next_step = (
+        "The genesis names this agency: run its node and its keeper."
+        if joined.is_founder
+        else f"Next: an agency proposes you: accord propose admit {directory / APPLICATION_FILE}"
+    )
+    sys.stdout.write(
+        f"{joined.home.path} is the home of {joined.home.member} on {joined.home.chain}.\n"
+        f"Genesis SHA-256, to compare with several agencies: {founding.digest.hex()}\n"
+        f"{next_step}\n"
+    )
+
+
+def make(
+    applications: Annotated[list[Path], typer.Argument(metavar="APPLICATION...")],
+    chain: Annotated[str, typer.Option(help="The chain id that every founder applied for.")],
+    out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("genesis.json"),
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=NUMBER",
+            help=", ".join(field.name for field in fields(Parameters)),
+        ),
+    ] = None,
+    time_ms: Annotated[
+        int | None, typer.Option(min=0, help="Its time, ms since 1970; now if left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    founders = [read_agency_application(file) for file in applications]
+    founders.sort(key=lambda founder: founder.agency)
+    wanted = replace(PARAMETERS, **dict(parameter_change(text) for text in changes or ()))
+    checked = load_record(Parameters, dump_record(wanted))
+    if CHAIN_RE.fullmatch(chain) is None:
+        raise Malformed("cli.chain", chain=chain[:80])
+    if out.exists():
+        raise Malformed("cli.genesis_exists", path=str(out), mend="--out another file")
+    now = TimeMs(time.time_ns() // 1_000_000 if time_ms is None else time_ms)
+    raw = make_genesis(ChainId(chain), now, checked, founders)
+    try:
+        write_durably(out, raw)
+    except OSError as err:
+        raise Unavailable("cli.genesis", path=str(out), why=err.strerror or "") from err
+    founding = parse_genesis(raw)
+    if as_json:
+        _print_json({"genesis": str(out), **_facts(founding)})
+        return
+    _tell(founding)
+    sys.stdout.write(
+        f"Wrote {out}. Next, every founder: accord genesis show {out} --application ...,\n"
+        "compare the SHA-256 by telephone, then accord agency join.\n"
+    )
+
+
+def parameter_change(text: str) -> tuple[str, int]:
+    """`NAME=NUMBER` of a parameter of the consortium. Raises: Malformed."""
+    name, _, number = text.partition("=")
+    known = [field.name for field in fields(Parameters)]
+    if name not in known or not (number.isascii() and number.isdigit()):
+        raise Malformed("cli.parameter", got=text[:60], wanted=f"{'|'.join(known)}=NUMBER")
+    return name, int(number)
+
+
+def show(
+    genesis: Annotated[Path, typer.Argument(metavar="FILE", help="A genesis.json.")],
+    application: Annotated[
+        Path | None, typer.Option(help="An application that must stand in it.")
+    ] = None,
+    sha256: Annotated[str, typer.Option(help="The SHA-256 it must have.")] = "",
+    as_json: Json = False,
+) -> None:
+    _, founding = read_genesis(genesis, sha256)
+    if application is not None:
+        ours = read_agency_application(application)
+        if ours not in founding.genesis.agencies:
+            raise Unproven("ceremony.listed_otherwise", agency=ours.agency)
+    if as_json:
+        _print_json(_facts(founding))
+        return
+    _tell(founding)
+
+
+def read_genesis(file: Path, sha256: str) -> tuple[bytes, Founding]:
+    """Raises: Malformed, Unavailable; Unproven, if it is not the one of that digest."""
+    try:
+        with file.open("rb") as opened:
+            raw = opened.read(GENESIS_BYTES_MAX + 1)
+    except OSError as err:
+        raise Malformed("cli.genesis", path=str(file), why=err.strerror or "") from err
+    founding = parse_genesis(raw)
+    if sha256 and founding.digest.hex() != sha256.lower():
+        raise Unproven("cli.genesis_differs", got=founding.digest.hex(), wanted=sha256[:64])
+    return raw, founding
+
+
+def _facts(founding: Founding) -> dict[str, object]:
+    genesis = founding.genesis
+    return {
+        "chain": genesis.chain,
+        "sha256": founding.digest.hex(),
+        "time_ms": genesis.time_ms,
+        "parameters": dump_record(genesis.parameters),
+        "agencies": [
+            {
+                "id": agency.agency,
+                "title": agency.title,
+                "sovereign": agency.sovereign,
+                "jurisdictions": list(agency.jurisdictions),
+                "root_key_id": _root_of(agency),
+            }
+            for agency in genesis.agencies
+        ],
+    }
+
+
+def _root_of(agency: AdmitAgency) -> str:
+    """The key that stands for the agency: what its own people read out to compare."""
+    (root,) = (key for key in agency.keys if key.role == "root")
+    return key_id_of(root.public).hex()
+
+
+def _tell(founding: Founding) -> None:
+    genesis = founding.genesis
+    table = Table("agency", "title", "state", "makes rules in", "root key")
+    for agency in genesis.agencies:
+        where = ", ".join(agency.jurisdictions)
+        table.add_row(agency.agency, agency.title, agency.sovereign, where, _root_of(agency)[:16])
+    Console().print(table)
+    for field in fields(Parameters):
+        sys.stdout.write(f"  {field.name} = {getattr(genesis.parameters, field.name)}\n")
+    sys.stdout.write(f"{genesis.chain}, SHA-256 {founding.digest.hex()}\n")
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
