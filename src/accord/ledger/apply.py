@@ -19,7 +19,19 @@ from accord.ledger.listings import (
     check_withdraw,
 )
 from accord.ledger.membership import agencies, agency, apply_keyset, consortium, platform
-from accord.ledger.state import CONSORTIUM, KEYS, ONLY, SEEN, Draft, KeyRow, Reader, SeenRow, Write
+from accord.ledger.state import (
+    CONSORTIUM,
+    KEYS,
+    ONLY,
+    SEEN,
+    TALLIES,
+    Draft,
+    KeyRow,
+    Reader,
+    SeenRow,
+    TallyRow,
+    Write,
+)
 from accord.statements.bodies import (
     BLOB_KINDS,
     Acknowledge,
@@ -45,9 +57,10 @@ from accord.wire.digests import sha256
 from accord.wire.errors import Malformed, Unproven
 from accord.wire.ids import ChainId, TimeMs
 from accord.wire.keys import VerifyKey
-from accord.wire.limits import STATEMENT_LIFE_MS_MAX
+from accord.wire.limits import STATEMENT_LIFE_MS_MAX, STATEMENTS_HOUR_MAX
 
 MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
 
 SPEAKERS: dict[type[Body], Role] = {
     Publish: Role.ANALYST,
@@ -118,7 +131,7 @@ def apply(state: Reader, chain: ChainId, statement: bytes, now: TimeMs) -> Accep
     advance(draft, chain, now)
     key = draft.get(KEYS, envelope.key_id)
     code = _check_author(draft, chain, envelope, key) if key else RejectCode.UNKNOWN_KEY
-    code = code or _check_time(draft, envelope, now)
+    code = code or _check_time(draft, envelope, now) or _count(draft, envelope, now)
     if code is None and key is not None:
         entry = consortium(draft).size
         code = _handle(draft, chain, envelope.body, key, entry, now)
@@ -155,6 +168,17 @@ def _check_time(draft: Draft, envelope: Envelope, now: TimeMs) -> RejectCode | N
         return RejectCode.TOO_FAR_AHEAD
     seen = draft.get(SEEN, _seen_key(envelope))
     return None if seen is None else RejectCode.REPLAYED
+
+
+def _count(draft: Draft, envelope: Envelope, now: TimeMs) -> RejectCode | None:
+    """One more of its member in this hour: what everybody must remember stays bounded."""
+    member, hour = envelope.body.header.member.encode(), now // HOUR_MS
+    tally = draft.get(TALLIES, member)
+    count = 1 if tally is None or tally.hour != hour else tally.statements + 1
+    if count > STATEMENTS_HOUR_MAX:
+        return RejectCode.OVER_QUOTA
+    draft.put(TALLIES, member, TallyRow(hour, count))
+    return None
 
 
 def _seen_key(envelope: Envelope) -> bytes:

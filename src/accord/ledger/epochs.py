@@ -20,14 +20,20 @@ from accord.ledger.state import (
     EpochRow,
     PendingEpoch,
     Reader,
+    Stalled,
     Standing,
 )
 from accord.statements.bodies import Acknowledge, Epoch, Publish, Recipient, Role, Wrap
 from accord.tlog.policy import quorum_of
 from accord.wire.ids import AGENCIES, GroupId, MemberId, TimeMs
-from accord.wire.limits import EPOCH_PENDING_MS_MAX, ROTATION_GRACE_MS, WRAPS_MAX
+from accord.wire.limits import (
+    EPOCH_PENDING_MS_MAX,
+    RECIPIENTS_MAX,
+    ROTATION_GRACE_MS,
+    WRAPS_MAX,
+)
 
-NO_EPOCH = EpochRow(0, bytes(32), (), None, None)
+NO_EPOCH = EpochRow(0, bytes(32), (), None, None, ())
 
 
 def group_members(state: Reader, group: GroupId) -> set[MemberId]:
@@ -97,6 +103,9 @@ def apply_epoch(draft: Draft, body: Epoch, entry: int, now: TimeMs) -> RejectCod
         return RejectCode.SUPERSEDED
     if row.pending is not None and now < row.pending.opened_ms + EPOCH_PENDING_MS_MAX:
         return RejectCode.EPOCH_PENDING
+    stalled = _stalled(draft, row, now)
+    if any(item.agency == body.header.member for item in stalled):
+        return RejectCode.EPOCH_PENDING
     wanted = recipients_of(draft, body.group)
     if body.recipients != wanted[:WRAPS_MAX]:  # The rest get theirs through wrap statements.
         return RejectCode.WRONG_RECIPIENTS
@@ -109,8 +118,25 @@ def apply_epoch(draft: Draft, body: Epoch, entry: int, now: TimeMs) -> RejectCod
         recipients=body.recipients,
         acknowledged=(),
     )
-    draft.put(EPOCHS, body.group.encode(), replace(row, pending=pending))
+    draft.put(EPOCHS, body.group.encode(), replace(row, pending=pending, stalled=stalled))
     return None
+
+
+def _stalled(state: Reader, row: EpochRow, now: TimeMs) -> tuple[Stalled, ...]:
+    """Who tried in vain and has yet to wait until each of the others could have tried. Or a keeper
+    that is always first with an epoch that opens for nobody would stop publishing for good."""
+    tried = {item.agency: item.opened_ms for item in row.stalled}
+    if row.pending is not None:
+        tried[row.pending.opener] = row.pending.opened_ms
+    standing = {
+        key for key, item in state.rows(AGENCIES_TABLE) if item.standing is Standing.ADMITTED
+    }
+    wait_ms = EPOCH_PENDING_MS_MAX * len(standing)
+    return tuple(
+        Stalled(agency, opened_ms)
+        for agency, opened_ms in sorted(tried.items())
+        if now < opened_ms + wait_ms
+    )
 
 
 def apply_acknowledge(
@@ -128,19 +154,23 @@ def apply_acknowledge(
         held = replace(row, pending=replace(pending, acknowledged=by))
         draft.put(EPOCHS, body.group.encode(), held)
         return None
-    in_force = EpochRow(pending.number, pending.commitment, pending.recipients, None, None)
+    in_force = EpochRow(pending.number, pending.commitment, pending.recipients, None, None, ())
     draft.put(EPOCHS, body.group.encode(), in_force)
     return None
 
 
 def apply_wrap(draft: Draft, body: Wrap) -> RejectCode | None:
-    """The key in force for members that came, or changed keys, after it was opened."""
+    """The key in force for members that came, or changed keys, after it was opened.
+
+    To those that were told before as well: only they know whether what they got opens.
+    """
     row = epoch_of(draft, body.group)
     if row.number == 0 or body.number != row.number:
         return RejectCode.EPOCH_NOT_CURRENT
-    missing = set(recipients_of(draft, body.group)) - set(row.recipients)
-    if not set(body.recipients) <= missing:
+    wanted = set(recipients_of(draft, body.group))
+    # Keys that were revoked since hold nothing any more.
+    holders = tuple(sorted(wanted.intersection({*row.recipients, *body.recipients})))
+    if not wanted.issuperset(body.recipients) or len(holders) > RECIPIENTS_MAX:
         return RejectCode.WRONG_RECIPIENTS
-    holders = tuple(sorted({*row.recipients, *body.recipients}))
     draft.put(EPOCHS, body.group.encode(), replace(row, recipients=holders))
     return None

@@ -1,8 +1,8 @@
 """Proposals, votes and rule sets.
 
-A proposal passes when more than two thirds of all agencies approve; an agency to be removed is
-not counted. It takes effect after the time-lock, when the next entry of that time or later is
-applied: the log alone decides, never a clock.
+A proposal passes when more than two thirds of all agencies approve; an agency to be removed has
+no ballot, and all others together suffice. It takes effect after the time-lock, when the next
+entry of that time or later is applied: the log alone decides, never a clock.
 Source: docs/spec/ledger.md, section Governance.
 """
 
@@ -11,8 +11,10 @@ from dataclasses import replace
 from accord.ledger.codes import RejectCode
 from accord.ledger.membership import agencies, agency, check_action, enact, parameters
 from accord.ledger.state import (
+    AGENDA,
     PROPOSALS,
     RULES,
+    AgendaRow,
     Ballot,
     Draft,
     ProposalRow,
@@ -24,7 +26,9 @@ from accord.ledger.state import (
 from accord.statements.bodies import Parameters, Propose, RemoveAgency, Rule, Vote
 from accord.statements.rules import EXACT_ALGORITHMS, Algorithm, Clause
 from accord.tlog.policy import quorum_of
+from accord.wire.errors import Broken
 from accord.wire.ids import ChainId, MemberId, TimeMs
+from accord.wire.limits import PROPOSALS_OPEN_MAX
 
 
 def apply_propose(
@@ -34,6 +38,9 @@ def apply_propose(
     if code is not None:
         return code
     member = body.header.member
+    if sum(row.proposer == member for _, row in draft.rows(AGENDA)) >= PROPOSALS_OPEN_MAX:
+        return RejectCode.OVER_QUOTA
+    draft.put(AGENDA, index_key(entry), AgendaRow(member))
     row = ProposalRow(body.action, member, now, (), ProposalStatus.OPEN, None)
     draft.put(PROPOSALS, index_key(entry), row)
     return _count(draft, chain, row, entry, Ballot(member, approve=True), now)
@@ -57,7 +64,9 @@ def _count(
     row = replace(row, ballots=tuple(sorted([*others, ballot])))
     electorate = electors(draft, row)
     approvals = sum(ballot.approve and ballot.agency in electorate for ballot in row.ballots)
-    if approvals >= quorum_of(len(electorate)):
+    # Of all agencies, not of the electorate: or five of eight could remove the other three one by
+    # one, and be all there is, where a vote on anything else takes six.
+    if approvals >= min(quorum_of(len(agencies(draft))), len(electorate)):
         due = TimeMs(now + parameters(draft).time_lock_ms)
         row = replace(row, status=ProposalStatus.PASSED, due_ms=due)
     draft.put(PROPOSALS, index_key(entry), row)
@@ -76,18 +85,24 @@ def electors(state: Reader, row: ProposalRow) -> set[MemberId]:
 def advance(draft: Draft, chain: ChainId, now: TimeMs) -> None:
     """Enact what is due, oldest first, and let old proposals lapse."""
     life_ms = parameters(draft).proposal_life_ms
-    passed: list[tuple[int, bytes]] = []
-    for key, row in draft.rows(PROPOSALS):
+    passed: list[tuple[int, bytes, ProposalRow]] = []
+    for key in [key for key, _ in draft.rows(AGENDA)]:
+        row = draft.get(PROPOSALS, key)
+        if row is None:
+            raise Broken("ledger.agenda")
         if row.status is ProposalStatus.OPEN and now >= row.opened_ms + life_ms:
-            draft.put(PROPOSALS, key, replace(row, status=ProposalStatus.LAPSED))
+            _close(draft, key, row, ProposalStatus.LAPSED)
         if row.status is ProposalStatus.PASSED and row.due_ms is not None and now >= row.due_ms:
-            passed.append((row.due_ms, key))
-    for _, key in sorted(passed):
-        due = draft.get(PROPOSALS, key)
-        if due is not None:
-            failed = enact(draft, chain, due.action, now) is not None
-            status = ProposalStatus.FAILED if failed else ProposalStatus.DONE
-            draft.put(PROPOSALS, key, replace(due, status=status))
+            passed.append((row.due_ms, key, row))
+    for _, key, row in sorted(passed, key=lambda item: item[:2]):
+        failed = enact(draft, chain, row.action, now) is not None
+        _close(draft, key, row, ProposalStatus.FAILED if failed else ProposalStatus.DONE)
+
+
+def _close(draft: Draft, key: bytes, row: ProposalRow, status: ProposalStatus) -> None:
+    """The record stays; time has nothing more to do with it."""
+    draft.put(PROPOSALS, key, replace(row, status=status))
+    draft.put(AGENDA, key, None)
 
 
 def apply_rule(draft: Draft, body: Rule, entry: int, now: TimeMs) -> RejectCode | None:

@@ -42,13 +42,19 @@ from accord.statements.bodies import (
     SuspendPlatform,
     possession_bytes,
 )
-from accord.statements.confidential import load_decrypt_public
+from accord.statements.confidential import check_decrypt_public
 from accord.wire.errors import Broken, Malformed, Unproven
 from accord.wire.ids import AGENCIES, ChainId, GroupId, MemberId, TimeMs
 from accord.wire.keys import VerifyKey, key_id_of
-from accord.wire.limits import AGENCIES_MAX
+from accord.wire.limits import (
+    AGENCIES_MAX,
+    DECRYPTORS_MAX,
+    JURISDICTIONS_MAX,
+    KEYSETS_DAY_MAX,
+)
 
 ONE_KEY_ROLES = frozenset({Role.ROOT, Role.COSIGNER, Role.CONSENSUS})
+DAY_MS = 86_400_000
 
 
 def consortium(state: Reader) -> ConsortiumRow:
@@ -102,6 +108,8 @@ def check_keys(
         return RejectCode.BAD_KEYSET
     if any(roles.count(role) > 1 for role in ONE_KEY_ROLES):
         return RejectCode.BAD_KEYSET
+    if roles.count(Role.DECRYPTOR) > DECRYPTORS_MAX:
+        return RejectCode.BAD_KEYSET
     # Quorums count every agency, of those who cosign and of those who order.
     if is_agency and not {Role.COSIGNER, Role.CONSENSUS} <= set(roles):
         return RejectCode.BAD_KEYSET
@@ -121,7 +129,7 @@ def check_keys(
 def _is_sound(chain: ChainId, member: MemberId, key: RoleKey) -> bool:
     try:
         if key.role is Role.DECRYPTOR:
-            load_decrypt_public(key.public)
+            check_decrypt_public(key.public)
             return key.proof == b""
         signed = possession_bytes(chain, member, key.role, key.public)
         VerifyKey(key.public).verify(signed, key.proof)
@@ -140,8 +148,8 @@ def install_keys(draft: Draft, member: MemberId, keys: tuple[RoleKey, ...], now:
         if draft.get(KEYS, key_id) is None:
             row = KeyRow(member, key.role, key.operator, key.public, now, None)
             draft.put(KEYS, key_id, row)
-    before = draft.get(KEYSETS, member.encode())
-    draft.put(KEYSETS, member.encode(), KeysetRow(before.version + 1 if before else 1))
+    before = draft.get(KEYSETS, member.encode()) or KeysetRow(0, now, 0)
+    draft.put(KEYSETS, member.encode(), replace(before, version=before.version + 1))
 
 
 def apply_keyset(draft: Draft, chain: ChainId, body: Keyset, now: TimeMs) -> RejectCode | None:
@@ -149,11 +157,16 @@ def apply_keyset(draft: Draft, chain: ChainId, body: Keyset, now: TimeMs) -> Rej
     current = draft.get(KEYSETS, member.encode())
     if current is None or body.version != current.version + 1:
         return RejectCode.SUPERSEDED
+    if now >= current.day_ms + DAY_MS:
+        current = replace(current, day_ms=now, changes=0)
+    if current.changes >= KEYSETS_DAY_MAX:
+        return RejectCode.OVER_QUOTA
     is_agency = agency(draft, member) is not None
     code = check_keys(draft, chain, member, body.keys, is_agency=is_agency)
     if code is not None:
         return code
     had = _decryptors(draft, member)
+    draft.put(KEYSETS, member.encode(), replace(current, changes=current.changes + 1))
     install_keys(draft, member, body.keys, now)
     if had - _decryptors(draft, member):  # A lost decryption key: what it opens must be replaced.
         membership_changed(draft, groups_of(draft, member), now)
@@ -191,7 +204,9 @@ def check_action(state: Reader, chain: ChainId, action: Action) -> RejectCode | 
     """Whether the action could be enacted on `state` as it is. Asked again when its time comes."""
     match action:
         case AdmitAgency():
-            if not _is_new(state, action.agency) or len(agencies(state)) >= AGENCIES_MAX:
+            if not _is_new(state, action.agency):
+                return RejectCode.INVALID_ACTION
+            if consortium(state).agencies_ever >= AGENCIES_MAX:
                 return RejectCode.INVALID_ACTION
             return check_keys(state, chain, action.agency, action.keys, is_agency=True)
         case AdmitPlatform():
@@ -212,7 +227,11 @@ def check_action(state: Reader, chain: ChainId, action: Action) -> RejectCode | 
             ok = row is not None and row.standing is not Standing.REMOVED
         case Accredit():
             accredited = agency(state, action.agency)
-            ok = accredited is not None and action.jurisdiction not in accredited.jurisdictions
+            ok = (
+                accredited is not None
+                and action.jurisdiction not in accredited.jurisdictions
+                and len(accredited.jurisdictions) < JURISDICTIONS_MAX
+            )
         case ReplaceKeys():
             is_agency = agency(state, action.member) is not None
             if not is_agency and platform(state, action.member) is None:

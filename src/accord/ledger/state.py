@@ -31,7 +31,7 @@ from accord.statements.bodies import (
 from accord.statements.rules import RuleSet
 from accord.wire import record
 from accord.wire.digests import labelled_sha256
-from accord.wire.limits import AGENCIES_MAX, BATCH_LISTINGS_MAX
+from accord.wire.limits import AGENCIES_MAX, BATCH_LISTINGS_MAX, RECIPIENTS_MAX
 from accord.wire.record import Compact, Count, Size, Uint
 
 R = TypeVar("R")
@@ -78,7 +78,11 @@ class KeyRow:
 
 @dataclass(frozen=True, slots=True)
 class KeysetRow:
+    """`changes` are the keysets since `day_ms`, the first one of a day that is counted."""
+
     version: Annotated[int, Uint(0, 2**31)]
+    day_ms: Millis
+    changes: Annotated[int, Uint(0, 2**31)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,13 @@ class ProposalRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AgendaRow:
+    """A proposal that time can still move: open, or passed and waiting for its time-lock."""
+
+    proposer: Member
+
+
+@dataclass(frozen=True, slots=True)
 class PendingEpoch:
     number: Version
     commitment: Sha256
@@ -135,23 +146,41 @@ class PendingEpoch:
     acknowledged: Annotated[tuple[Member, ...], Count(0, AGENCIES_MAX, ordered=True)]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Stalled(Compact):
+    """An agency whose pending epoch was replaced, and when it had opened it."""
+
+    agency: Member
+    opened_ms: Millis
+
+
 @dataclass(frozen=True, slots=True)
 class EpochRow:
     """A group's key: the generation in force (0 before the first), and the next one if pending.
 
-    `recipients` hold the key in force; `rotate_by_ms` is set when a member left.
+    `recipients` hold the key in force; `rotate_by_ms` is set when a member left; `stalled` are
+    those who tried in vain to open the next one, and now let others try.
     """
 
     number: Annotated[int, Uint(0, 2**31)]
     commitment: Sha256
-    recipients: Annotated[tuple[Recipient, ...], Count(0, 4096, ordered=True)]
+    recipients: Annotated[tuple[Recipient, ...], Count(0, RECIPIENTS_MAX, ordered=True)]
     rotate_by_ms: Millis | None
     pending: PendingEpoch | None
+    stalled: Annotated[tuple[Stalled, ...], Count(0, AGENCIES_MAX, ordered=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class SeenRow:
     """The mark of an unexpired statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class TallyRow:
+    """How many statements of a member were accepted in one hour, numbered since 1970."""
+
+    hour: Index
+    statements: Annotated[int, Uint(1, 2**31)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,21 +206,24 @@ class Table(Generic[R]):
 
 
 AGENCIES_TABLE = Table("agencies", AgencyRow)
+AGENDA = Table("agenda", AgendaRow)
 CONSORTIUM = Table("consortium", ConsortiumRow)
 EPOCHS = Table("epochs", EpochRow)
-KEYS = Table("keys", KeyRow)
+KEYS = Table("keys", KeyRow, bucket_bytes=1)
 KEYSETS = Table("keysets", KeysetRow)
 PARAMETERS = Table("parameters", Parameters)
 PLATFORMS = Table("platforms", PlatformRow)
-PROPOSALS = Table("proposals", ProposalRow)
+PROPOSALS = Table("proposals", ProposalRow, bucket_bytes=7)  # Kept for ever, as publications are.
 PUBLICATIONS = Table("publications", PublicationRow, bucket_bytes=7)  # 256 entries a bucket.
 RULES = Table("rules", RuleRow)
 SEEN = Table("seen", SeenRow, bucket_bytes=8)  # Key: expiry minute (8 bytes), statement digest.
+TALLIES = Table("tallies", TallyRow)
 
 TABLES: dict[str, Table[object]] = {
     table.name: cast(Table[object], table)
     for table in (
         AGENCIES_TABLE,
+        AGENDA,
         CONSORTIUM,
         EPOCHS,
         KEYS,
@@ -202,6 +234,7 @@ TABLES: dict[str, Table[object]] = {
         PUBLICATIONS,
         RULES,
         SEEN,
+        TALLIES,
     )
 }
 ONLY = b""  # The key of a table's single row.

@@ -40,7 +40,7 @@ from accord.wire.errors import Malformed, Unproven
 from accord.wire.ids import ChainId, GroupId, MemberId
 from accord.wire.keys import key_id_of
 from accord.wire.limits import BLOB_BYTES_MAX, GROUPS_MAX, WRAPS_MAX
-from accord.wire.record import Compact, Count, Size
+from accord.wire.record import Compact, Count, Size, Uint
 
 KEY_BYTES: Final = 32
 NONCE: Final = bytes(12)  # Every key below seals exactly one plaintext.
@@ -48,6 +48,20 @@ WRAP_BYTES: Final = KEY_BYTES + 16  # A wrapped key and its tag.
 DECRYPT_PUBLIC_BYTES: Final = 1184 + 32  # ML-KEM-768 and X25519.
 DECRYPT_PRIVATE_BYTES: Final = 64 + 32  # ML-KEM-768 seed and X25519 scalar.
 HPKE_WRAP_BYTES: Final = 1088 + 32 + KEY_BYTES + 16  # Encapsulation, wrapped key, tag.
+_LATTICE_BYTES: Final = 1152  # Of an ML-KEM-768 key: 768 coefficients of 12 bits.
+_LATTICE_Q: Final = 3329
+_CURVE_P: Final = 2**255 - 19
+# The points of Curve25519 with an order of 8 or less. Source: RFC 7748 section 6.1;
+# D. J. Bernstein, "Curve25519", 2006.
+_LOW_ORDER_X: Final = frozenset(
+    {
+        0,
+        1,
+        0x00B8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0,
+        0x57119FD0DD4E22D8868E1C58C45C44045BEF839C55B1D0B1248C50A3BC959C5F,
+        _CURVE_P - 1,
+    }
+)
 HPKE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 
 EpochKeys = Mapping[tuple[GroupId, int], bytes]
@@ -72,7 +86,7 @@ class GroupWrap(Compact):
 class BatchBlob:
     """What a publish statement's blob is: the header that validators check, and ciphertext."""
 
-    version: Version
+    version: Annotated[int, Uint(1, 1)]
     agency: Member
     suite: CipherSuite
     commitment: Sha256
@@ -93,7 +107,7 @@ class MemberWrap(Compact):
 class EpochBlob:
     """What an epoch or wrap statement's blob is. `previous` lets one key open all history."""
 
-    version: Version
+    version: Annotated[int, Uint(1, 1)]
     group: Group
     number: Version
     suite: CipherSuite
@@ -241,10 +255,27 @@ def _aead_open(key: bytes, ciphertext: bytes, aad: bytes) -> bytes:
         raise Unproven("confidential.ciphertext") from err
 
 
-def load_decrypt_public(raw: bytes) -> MLKEM768X25519PublicKey:
-    """Raises: Malformed."""
+def check_decrypt_public(raw: bytes) -> None:
+    """Whether everybody can seal to this key, by arithmetic alone: ledgers ask it, and two builds
+    of a library that disagreed would fork the chain. FIPS 203 section 7.2 for the lattice half;
+    one spelling and no low order for the curve half, whose shared secret would be zero.
+
+    Raises: Malformed.
+    """
     if len(raw) != DECRYPT_PUBLIC_BYTES:
         raise Malformed("key.size", size=len(raw))
+    for at in range(0, _LATTICE_BYTES, 3):
+        pair = int.from_bytes(raw[at : at + 3], "little")
+        if pair & 0xFFF >= _LATTICE_Q or pair >> 12 >= _LATTICE_Q:
+            raise Malformed("key.decrypt_public")
+    x = int.from_bytes(raw[1184:], "little")
+    if x >= _CURVE_P or x in _LOW_ORDER_X:
+        raise Malformed("key.decrypt_public")
+
+
+def load_decrypt_public(raw: bytes) -> MLKEM768X25519PublicKey:
+    """Raises: Malformed."""
+    check_decrypt_public(raw)
     try:
         return MLKEM768X25519PublicKey(
             MLKEM768PublicKey.from_public_bytes(raw[:1184]),

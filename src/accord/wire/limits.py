@@ -16,6 +16,9 @@ TRANSACTION_BYTES_MAX: Final = ENVELOPE_BYTES_MAX + BLOB_BYTES_MAX + 64
 REFS_MAX: Final = 1_000  # Ref ranges in one endorse, dispute or withdraw.
 WRAPS_MAX: Final = 400  # Epoch-key wraps in one statement: 470 KB with X-Wing.
 KEYS_MAX: Final = 32  # Role keys of one member.
+DECRYPTORS_MAX: Final = 4  # Of these, decryption keys: every epoch is wrapped to each.
+KEYSETS_DAY_MAX: Final = 24  # Keysets of one member in a day: each leaves rows for ever.
+RECIPIENTS_MAX: Final = 4_096  # Holders of one epoch key: 1,024 members with 4 keys each.
 GROUPS_MAX: Final = 16  # Release groups of one batch, one platform, one consortium.
 AGENCIES_MAX: Final = 64  # Publishers and endorsers are bit masks in one 64-bit word.
 JURISDICTIONS_MAX: Final = 64  # Jurisdictions of one member.
@@ -29,6 +32,8 @@ MEMBER_BLOCK_BYTES_MAX: Final = (
 )
 EPOCH_PENDING_MS_MAX: Final = 60_000  # A pending epoch nobody acknowledges may then be replaced.
 ROTATION_GRACE_MS: Final = 600_000  # After a removal, publishing under the old epoch stops by then.
+PROPOSALS_OPEN_MAX: Final = 64  # Undecided proposals of one agency: each entry looks at all.
+STATEMENTS_HOUR_MAX: Final = 36_000  # Of one member: what the ledger must remember stays small.
 
 # Log
 COSIGNATURES_MAX: Final = 128  # Signature lines of one checkpoint.
@@ -75,6 +80,13 @@ MEMBER_QUEUE_MAX: Final = 1_024  # Transactions of one member that wait: two ful
 NONCES_MAX: Final = 200_000  # Request nonces remembered until they expire; 30 MB.
 NONCE_CHARS_MAX: Final = 64
 LONG_POLLS_MAX: Final = 1_024  # Followers that wait for the next head at one node.
+
+# Consensus
+HEADS_GATHERED_MAX: Final = 64  # Heads whose cosignatures a node gathers at once: a minute of them.
+COSIGNATURES_KEPT_MAX: Final = 64  # Own signed heads that other nodes may still fetch.
+SUBMIT_WAIT_MS: Final = 25_000  # The longest a submission waits for its block and its quorum.
+STALL_MS_MAX: Final = 90_000  # No block for three heartbeats: the node says that it is stalled.
+PEERS_MAX: Final = 63  # Other agencies' nodes.
 
 # Agency
 RULE_FILE_BYTES_MAX: Final = 262_144  # A rule set that fits an envelope, with ample comments.
