@@ -9,7 +9,6 @@ import pytest
 from accord.agency import outbox
 from accord.agency.desk import Desk, listing_of, parse_refs, split_batches
 from accord.agency.rulefile import parse_rule_file, template
-from accord.client.home import open_home
 from accord.fingerprint import (
     Digests,
     Fingerprinted,
@@ -30,13 +29,12 @@ from accord.statements.bodies import (
     RefRange,
     RemoveAgency,
     RemovePlatform,
-    Role,
 )
 from accord.statements.confidential import open_batch
 from accord.statements.entries import parse_entry
 from accord.statements.envelope import parse_envelope
 from accord.wire.errors import Malformed, Rejected, Unavailable
-from accord.wire.ids import AGENCIES, GroupId, JurisdictionId, MemberId, OperatorId, TimeMs
+from accord.wire.ids import AGENCIES, GroupId, JurisdictionId, MemberId, TimeMs
 from accord.wire.limits import PDQ_QUALITY_MIN, STATEMENT_LIFE_MS
 from consortium_kit import CHAIN, CLASS, GROUPS, Consortium, listings
 from desk_kit import Agencies
@@ -288,30 +286,3 @@ def test_refs_as_people_write_them(house: Agencies) -> None:
     )
     with pytest.raises(Malformed, match=r"desk\.refs"):
         parse_refs([], state)
-
-
-@pytest.mark.parametrize("fault", ["ok", "lost", "stored-then-error"])
-def test_a_rotated_key_is_never_lost(house: Agencies, fault: str) -> None:
-    member = MemberId("nl-one")
-    old = house.homes[member].key(Role.ANALYST)
-    house.line.faults = [fault]
-    if fault != "ok":
-        with pytest.raises(Unavailable):
-            desk(house).rotate_key(Role.ANALYST, old.operator)
-    again = desk(house).rotate_key(Role.ANALYST, old.operator)
-    assert (again is None) == (fault == "stored-then-error")
-    house.homes[member] = open_home(house.homes[member].path)
-    assert house.homes[member].key(Role.ANALYST).key_id != old.key_id
-    desk(house).publish(listings(1), [])
-    assert len(list(house.homes[member].path.glob("keys/retired/*"))) == 1
-
-
-def test_a_second_operator_is_added_and_a_root_is_not(house: Agencies) -> None:
-    desk(house).rotate_key(Role.ANALYST, OperatorId("analyst-c"))
-    home = open_home(house.homes[MemberId("nl-one")].path)
-    assert {key.operator for key in home.keys if key.role is Role.ANALYST} == {
-        "analyst-a",
-        "analyst-c",
-    }
-    with pytest.raises(Malformed, match=r"desk\.root"):
-        desk(house).rotate_key(Role.ROOT, OperatorId("safe"))

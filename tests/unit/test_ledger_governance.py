@@ -195,14 +195,24 @@ def test_a_bad_keyset_is_refused(four: Consortium) -> None:
     no_root = tuple(key for key in good if key.role is not Role.ROOT)
     no_cosigner = tuple(key for key in good if key.role is not Role.COSIGNER)
     scanner = derived_key("nl-one", Role.SCANNER, "x-ray").role_key(CHAIN, MemberId("nl-one"))
-    unproved = tuple(replace(k, proof=b"") if k.role is Role.ANALYST else k for k in good)
+    stranger = derived_key("nl-one", Role.ANALYST, "analyst-z").role_key(CHAIN, MemberId("nl-one"))
+    unproved = tuple(sorted([*good, replace(stranger, proof=b"")]))
+    forged = tuple(replace(k, proof=bytes(64)) if k.role is Role.ANALYST else k for k in good)
     low = tuple(replace(k, public=bytes(32)) if k.role is Role.ANALYST else k for k in good)
-    bad = (no_root, no_cosigner, tuple(sorted([*good, scanner])), unproved, low, good[::-1])
+    bad = (no_root, no_cosigner, tuple(sorted([*good, scanner])), unproved, forged, low, good[::-1])
     for keyset in bad:
         body = Keyset(four.header("nl-one"), 2, keyset)
         assert four.say(body, Role.ROOT) is RejectCode.BAD_KEYSET
     body = Keyset(four.header("nl-one"), 2, foreign)
     assert four.say(body, Role.ROOT) in (RejectCode.BAD_KEYSET, RejectCode.KEY_REUSED)
+
+
+def test_a_key_in_force_needs_no_second_proof(four: Consortium) -> None:
+    keys = role_keys(CHAIN, MemberId("nl-one"), keys_for("nl-one", AGENCY_STAFF))
+    bare = tuple(replace(key, proof=b"") for key in keys)
+    four.must(Keyset(four.header("nl-one"), 2, bare), Role.ROOT)
+    body, blob = four.publish_body("nl-one", listings(1))
+    four.must(body, Role.ANALYST, blob)
 
 
 def test_a_lost_root_is_replaced_by_vote(four: Consortium) -> None:

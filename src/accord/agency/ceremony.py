@@ -20,7 +20,7 @@ from accord.agency.application import (
 )
 from accord.agency.founding import AGENCY_STAFF, AgencyPlan, agency_application, make_keys
 from accord.client.files import write_durably
-from accord.client.home import Home, adopt_genesis, load_keys, role_keys, store_key
+from accord.client.home import KEYS_FOLDER, Home, adopt_genesis, load_keys, role_keys, store_key
 from accord.ledger.genesis import parse_genesis
 from accord.statements.bodies import AdmitAgency
 from accord.wire.errors import Malformed, Unavailable, Unproven
@@ -45,7 +45,7 @@ def apply_as_agency(path: Path, chain: ChainId, plan: AgencyPlan) -> AdmitAgency
     try:
         if (path / APPLICATION_FILE).exists():
             raise Malformed("ceremony.applied", path=str(path), mend="another directory")
-        (path / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
+        (path / KEYS_FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
         for key in keys:
             store_key(path, key)
         write_durably(path / APPLICATION_FILE, encode_application(application))

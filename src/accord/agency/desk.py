@@ -9,17 +9,14 @@ Not here: screens and files of the command line (cli), the group keys themselves
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from accord.agency.outbox import Job, open_job
 from accord.agency.sealing import seal_batch
 from accord.agency.voice import Ledgerbook, Voice
-from accord.client.home import PrivateKey, new_key, role_keys, store_key
 from accord.ledger.epochs import epoch_of
 from accord.ledger.membership import consortium
-from accord.ledger.state import KEYSETS, PUBLICATIONS, RULES, Reader, index_key
-from accord.ledger.views import keys_of
+from accord.ledger.state import PUBLICATIONS, RULES, Reader, index_key
 from accord.statements.batch import Batch, Listing, Media, batch_of, encode_batch
 from accord.statements.bodies import (
     Action,
@@ -27,11 +24,9 @@ from accord.statements.bodies import (
     Dispute,
     DisputeReason,
     Endorse,
-    Keyset,
     Propose,
     Publish,
     RefRange,
-    Role,
     Rule,
     Vote,
     Withdraw,
@@ -41,7 +36,7 @@ from accord.statements.envelope import parse_envelope, parse_transaction
 from accord.statements.rules import ClassCode, RuleSet
 from accord.wire.digests import sha256
 from accord.wire.errors import Malformed, Rejected, Unavailable
-from accord.wire.ids import AGENCIES, GroupId, JurisdictionId, OperatorId
+from accord.wire.ids import AGENCIES, GroupId, JurisdictionId
 from accord.wire.limits import (
     BATCH_LISTINGS_MAX,
     BLOB_BYTES_MAX,
@@ -287,50 +282,3 @@ class Desk:
 
     def vote(self, proposal: int, *, approve: bool) -> int:
         return self._voice.say(Vote(self._voice.header(), proposal, approve))
-
-    def rotate_key(self, role: Role, operator: OperatorId) -> int | None:
-        """A new key for a role and operator in place of the old one, if the home has one.
-
-        The root key signs. The new key is stored before it is stated, so that a crash never
-        leaves the ledger with a key that nobody holds; asked again, it goes on. None if the
-        statement of such an earlier run had arrived.
-        """
-        if role is Role.ROOT:
-            raise Malformed("desk.root", mend="a root is replaced by vote: accord propose")
-        self._book.sync()
-        home, state = self._voice.home, self._book.state
-        waiting = home.path / "keys" / "next"
-        fresh = _waiting_key(waiting, role, operator)
-        kept = [key for key in home.keys if (key.role, key.operator) != (role, operator)]
-        entry: int | None = None  # A run before this one was cut off after its statement.
-        if fresh.key_id not in keys_of(state, home.member):
-            row = state.get(KEYSETS, home.member.encode())
-            wanted = role_keys(home.chain, home.member, [*kept, fresh])
-            version = row.version + 1 if row is not None else 1
-            entry = self._voice.say(Keyset(self._voice.header(), version, wanted))
-        # POINT OF NO RETURN. Crash from here: the same call finds the waiting key registered.
-        _install(home.path, waiting, fresh)
-        return entry
-
-
-def _waiting_key(directory: Path, role: Role, operator: OperatorId) -> PrivateKey:
-    """The key that waits to be stated, made and stored now if there is none."""
-    file = directory / "keys" / f"{role.value}.{operator}.key"
-    if file.exists():
-        return PrivateKey(role, operator, bytes.fromhex(file.read_text().strip()))
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = new_key(role, operator)
-    store_key(directory, fresh)
-    return fresh
-
-
-def _install(home: Path, waiting: Path, fresh: PrivateKey) -> None:
-    """Put the waiting key in its place and retire the old one, which stays readable."""
-    name = f"{fresh.role.value}.{fresh.operator}.key"
-    current = home / "keys" / name
-    if current.exists():
-        retired = home / "keys" / "retired"
-        retired.mkdir(exist_ok=True, mode=0o700)
-        number = len(list(retired.iterdir()))
-        current.rename(retired / f"{number:04d}.{name}")
-    (waiting / "keys" / name).rename(current)

@@ -28,10 +28,10 @@ from accord.cli.governance import PANEL, counted, tell
 from accord.cli.meanings import meaning_of
 from accord.cli.node import HomeOption, Json
 from accord.client.home import open_home
-from accord.statements.bodies import DisputeReason, Role
+from accord.statements.bodies import DisputeReason
 from accord.statements.rules import ClassCode
 from accord.wire.errors import Malformed, Unavailable
-from accord.wire.ids import NAME_RE, GroupId, OperatorId
+from accord.wire.ids import GroupId
 from accord.wire.record import load_record
 
 if TYPE_CHECKING:
@@ -100,15 +100,6 @@ Examples:
 
     accord keeper --home ./nl-police --once --json
 """
-_ROTATE = """Replace the key of a role and operator, or add one for a new operator.
-
-Asked again after a crash, it goes on where it stopped. The root key signs, so it must be here.
-
-Examples:
-
-    accord keys rotate analyst analyst-c --home ./nl-police
-"""
-keys_app = typer.Typer(no_args_is_help=True, help="The agency's role keys.")
 
 
 def register(app: typer.Typer) -> None:
@@ -122,8 +113,6 @@ def register(app: typer.Typer) -> None:
         ("keeper", _KEEPER, keeper),
     ):
         app.command(name, help=about, rich_help_panel=PANEL)(command)
-    keys_app.command("rotate", help=_ROTATE)(rotate)
-    app.add_typer(keys_app, name="keys", rich_help_panel=PANEL)
     governance.register(app)
 
 
@@ -299,21 +288,6 @@ def withdraw(
     with at_desk(home, operator) as (desk, book):
         entry = desk.withdraw(parse_refs(refs, book.state), reason)
     tell(as_json, {"withdrawn": refs, "entry": entry}, f"Withdrew {' '.join(refs)} as {entry}.")
-
-
-def rotate(
-    role: Annotated[Role, typer.Argument(help="Such as analyst.")],
-    name: Annotated[str, typer.Argument(metavar="OPERATOR", help="Such as analyst-c.")],
-    home: HomeOption,
-    as_json: Json = False,
-) -> None:
-    if NAME_RE.fullmatch(name) is None:
-        raise Malformed("cli.operator", got=name[:40], wanted="a-z, 0-9 and -, a letter first")
-    with at_desk(home, None) as (desk, _):
-        entry = desk.rotate_key(role, OperatorId(name))
-    tell(
-        as_json, {"role": role.value, "operator": name, "entry": entry}, f"New {role} key: {name}."
-    )
 
 
 def keeper(

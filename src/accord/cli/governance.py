@@ -30,6 +30,7 @@ from accord.statements.bodies import (
     Parameters,
     RemoveAgency,
     RemovePlatform,
+    ReplaceKeys,
     SuspendPlatform,
 )
 from accord.statements.rules import RuleSet
@@ -45,6 +46,9 @@ Operator = Annotated[
 ]
 RuleFile = Annotated[Path, typer.Argument(metavar="FILE", help="A rule file, docs/spec/rules.md.")]
 Jurisdiction = Annotated[str, typer.Option(help="Such as NL, or a named union such as EU.")]
+ApplicationFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The member's application.json.")
+]
 MemberArgument = Annotated[str, typer.Argument(metavar="ID", help="The member's id.")]
 
 _SET = """Set the rule set of a jurisdiction this agency is accredited for; it replaces the last.
@@ -103,6 +107,15 @@ Examples:
 
     accord propose remove-agency ca-mounted --home ./nl-police
 """
+_REPLACE_KEYS = """Propose to replace all keys of a member, its root too: lost, stolen, or in doubt.
+
+The member makes fresh keys in a new place (accord agency init, or accord platform init) and hands
+over that application.json; once the vote has passed, only the new keys speak for it.
+
+Examples:
+
+    accord propose replace-keys ie-garda/application.json --home ./nl-police
+"""
 _ACCREDIT = """Propose to give an agency the rule-making for a jurisdiction.
 
 Examples:
@@ -127,6 +140,7 @@ def register(app: typer.Typer) -> None:
     rules_app.command("template", help=_TEMPLATE)(print_template)
     propose_app.command("admit", help=_ADMIT)(admit)
     propose_app.command("admit-platform", help=_ADMIT, hidden=True)(admit)
+    propose_app.command("replace-keys", help=_REPLACE_KEYS)(replace_keys)
     propose_app.command("suspend-platform", help=_SUSPEND)(suspend_platform)
     propose_app.command("remove-platform", help=_REMOVE)(remove_platform)
     propose_app.command("remove-agency", help=_REMOVE_AGENCY)(remove_agency)
@@ -216,20 +230,34 @@ def _read(file: Path, limit: int) -> bytes:
 
 
 def admit(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The member's application.json.")],
-    home: HomeOption,
-    operator: Operator = None,
-    as_json: Json = False,
+    file: ApplicationFile, home: HomeOption, operator: Operator = None, as_json: Json = False
 ) -> None:
-    action = parse_application(_read(file, APPLICATION_BYTES_MAX))
-    match action:
-        case AdmitPlatform():
-            who, where = action.platform, ", ".join(action.jurisdictions)
-        case AdmitAgency():
-            who, where = action.agency, ", ".join(action.jurisdictions)
-        case _:
-            raise Malformed("cli.application", kind=action.KIND)
+    action = _application(file)
+    who, where = _applicant(action), ", ".join(action.jurisdictions)
     _propose(home, operator, as_json, action, f"to admit {who} ({action.title}; {where})")
+
+
+def replace_keys(
+    file: ApplicationFile, home: HomeOption, operator: Operator = None, as_json: Json = False
+) -> None:
+    application = _application(file)
+    action = ReplaceKeys(_applicant(application), application.keys)
+    _propose(home, operator, as_json, action, f"to replace all keys of {action.member}")
+
+
+def _application(file: Path) -> AdmitAgency | AdmitPlatform:
+    action = parse_application(_read(file, APPLICATION_BYTES_MAX))
+    if not isinstance(action, AdmitAgency | AdmitPlatform):
+        raise Malformed("cli.application", kind=action.KIND)
+    return action
+
+
+def _applicant(application: AdmitAgency | AdmitPlatform) -> MemberId:
+    match application:
+        case AdmitAgency():
+            return application.agency
+        case AdmitPlatform():
+            return application.platform
 
 
 def suspend_platform(

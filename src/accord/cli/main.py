@@ -13,6 +13,7 @@ from accord.cli import (
     fingerprint,
     follow,
     founding,
+    keys,
     node,
     platform,
     scan,
@@ -51,6 +52,7 @@ fingerprint.register(app)
 node.register(app)
 founding.register(app)
 agency.register(app)
+keys.register(app)
 platform.register(app)
 follow.register(app)
 scan.register(app)

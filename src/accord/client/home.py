@@ -27,6 +27,7 @@ from accord.wire.keys import key_id_of
 
 HOME_FILE = "home.toml"
 GENESIS_FILE = "genesis.json"
+KEYS_FOLDER = "keys"
 KEY_NAME_RE = re.compile(r"([a-z]+)\.([a-z][a-z0-9-]{1,31})\.key")
 ED25519_SEED_BYTES = 32
 
@@ -120,7 +121,7 @@ def create_home(  # Each argument is a line of home.toml.
     if (path / HOME_FILE).exists():
         raise Malformed("home.exists", path=str(path))
     try:
-        (path / "keys").mkdir(parents=True, exist_ok=True, mode=0o700)
+        (path / KEYS_FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
         for key in keys:
             store_key(path, key)
     except OSError as err:
@@ -163,9 +164,13 @@ def write_home_file(
     write_durably(path / HOME_FILE, "\n".join(lines).encode() + b"\n")
 
 
+def key_file_name(role: Role, operator: OperatorId) -> str:
+    return f"{role.value}.{operator}.key"
+
+
 def store_key(path: Path, key: PrivateKey) -> None:
     """Keep a private key in the home, readable by its owner only. Raises: Malformed if there."""
-    target = path / "keys" / f"{key.role.value}.{key.operator}.key"
+    target = path / KEYS_FOLDER / key_file_name(key.role, key.operator)
     if target.exists():
         mend = "if its home was never finished: another directory, or take the keys away by hand"
         raise Malformed("home.key_exists", key=target.name, mend=mend)
@@ -209,10 +214,11 @@ def _open_home(path: Path) -> Home:
 
 def load_keys(path: Path) -> tuple[PrivateKey, ...]:
     """The private keys under `path`. Raises: Malformed, naming the file and the mend."""
-    return tuple(_load_key(file) for file in sorted((path / "keys").glob("*.key")))
+    return tuple(load_key(file) for file in sorted((path / KEYS_FOLDER).glob("*.key")))
 
 
-def _load_key(file: Path) -> PrivateKey:
+def load_key(file: Path) -> PrivateKey:
+    """Raises: Malformed, naming the file and the mend."""
     name = KEY_NAME_RE.fullmatch(file.name)
     if name is None or name[1] not in set(Role):
         raise Malformed("home.key_name", key=file.name)

@@ -116,13 +116,13 @@ def check_keys(
     if len({key.public for key in keys}) != len(keys):
         return RejectCode.KEY_REUSED
     for key in keys:
-        if not _is_sound(chain, member, key):
-            return RejectCode.BAD_KEYSET
         known = state.get(KEYS, key_id_of(key.public))
         if known is not None:
             same = (known.member, known.role, known.operator) == (member, key.role, key.operator)
             if not same or known.revoked_ms is not None:
                 return RejectCode.KEY_REUSED
+        if (known is None or key.proof) and not _is_sound(chain, member, key):
+            return RejectCode.BAD_KEYSET
     return None
 
 
