@@ -19,7 +19,9 @@ from accord.statements.bodies import Approve, Propose, Publish, RemoveAgency, Ro
 from accord.statements.confidential import (
     KEY_BYTES,
     NONCE,
+    Fault,
     derive,
+    open_batch,
     parse_batch_blob,
     wrap_aad,
     wrap_purpose,
@@ -304,8 +306,9 @@ def test_a_platform_admitted_late_reads_what_was_released_before(
     assert list(late.folded()) == list(early.folded())
 
 
-def test_a_ciphertext_with_two_keys_lists_nothing(world: Consortium, open_replica: Open) -> None:
-    """One wrap opens to the committed key, the other group's to another."""
+def test_a_ciphertext_never_opens_to_two_lists(world: Consortium, open_replica: Open) -> None:
+    """One wrap opens to the committed key, the other group's to another: it opens to the first or
+    not at all, and who holds both keys sees what was done."""
     body, blob = world.publish_body("nl-one", listings(2, "two-faced"))
     parsed = parse_batch_blob(blob)
     other_key = b"\x05" * KEY_BYTES
@@ -320,9 +323,12 @@ def test_a_ciphertext_with_two_keys_lists_nothing(world: Consortium, open_replic
     world.must(Approve(world.header("nl-one"), entry), Role.APPROVER)
     replica = open_replica(world)
     replica.sync(ConsortiumSource(world), now_of(world))
-    reasons = {e.index: e.unopened for e in replica.folded() if isinstance(e.body, Publish)}
-    assert reasons[entry] == "confidential.commitment"
-    assert batches(replica) == [listings(3)]
+    faults = {e.index: e.faults for e in replica.folded() if isinstance(e.body, Publish)}
+    assert faults[entry] == (Fault(AGENCIES, "confidential.commitment"),)
+    assert batches(replica) == [listings(3), listings(2, "two-faced")]  # As the platforms see it.
+    only = {pair: key for pair, key in replica.keyring.keys.items() if pair[0] == AGENCIES}
+    with pytest.raises(Unproven, match=r"confidential\.commitment"):
+        open_batch(CHAIN, replace(body, blob_sha256=sha256(two_faced)), two_faced, only)
 
 
 def test_a_batch_that_is_not_a_batch_lists_nothing(world: Consortium, open_replica: Open) -> None:

@@ -196,7 +196,8 @@ class _Folding:
         except Unavailable:  # A fold we do not have: from here on nothing can be compared.
             self.is_complete = False
             return
-        self.is_complete = self.is_complete and not folded.snapshot.unopened
+        holes = folded.snapshot.unopened or folded.snapshot.unchecked
+        self.is_complete = self.is_complete and not holes
         admitted = row.standing is Standing.ADMITTED
         if not admitted:
             self._silenced.append(time_ms)

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 from accord.statements.batch import Batch
 from accord.statements.bodies import Body
-from accord.wire.ids import KeyId, TimeMs
+from accord.statements.confidential import Fault
+from accord.wire.ids import GroupId, KeyId, TimeMs
+
+__all__ = ["Fault", "FoldedEntry", "VerifiedDelta"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +16,9 @@ class FoldedEntry:
 
     `batch` is the opened batch of a publish entry that was released to our groups, else None;
     `unopened` then says why: `not_released`, `no_key` (released to a group of ours under an
-    epoch whose key we do not hold), or the code of an Unproven or Malformed blob.
+    epoch whose key we do not hold), or the code of an Unproven or Malformed blob. `faults` are the
+    groups of ours that the batch did not reach though its publisher signed that it would, and
+    `lacking` the groups of ours whose wrap could not be looked at for want of a key.
     """
 
     index: int
@@ -22,6 +27,8 @@ class FoldedEntry:
     body: Body
     batch: Batch | None = None
     unopened: str | None = None
+    faults: tuple[Fault, ...] = ()
+    lacking: tuple[GroupId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

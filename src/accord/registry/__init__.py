@@ -8,7 +8,13 @@ Entry points: `listings.Registry`, `obligation.platform_obligations`, `views.lis
 Rules: docs/spec/registry.md.
 """
 
-from accord.registry.listings import FOLD_VERSION, Registry, Snapshot, registry_digest
+from accord.registry.listings import (
+    FOLD_VERSION,
+    Misrelease,
+    Registry,
+    Snapshot,
+    registry_digest,
+)
 from accord.registry.obligation import (
     Certifier,
     Coverage,
@@ -23,6 +29,7 @@ __all__ = [
     "FOLD_VERSION",
     "Certifier",
     "Coverage",
+    "Misrelease",
     "Obligation",
     "PlatformObligations",
     "Registry",

@@ -44,7 +44,8 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batches:
-    """One row a batch that opened, in log order. `groups` is a mask over `Snapshot.groups`."""
+    """One row a batch that opened, in log order. `groups` is a mask over `Snapshot.groups`: those
+    that the batch was released to, less those that we saw it did not reach."""
 
     entry: NDArray[np.int64]
     start: NDArray[np.int64]  # Row of ordinal 0.
@@ -53,6 +54,17 @@ class Batches:
     groups: Masks
     time_ms: NDArray[np.int64]
     approved: NDArray[np.int64]  # The entry that approved it, or NOT_APPROVED.
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Misrelease:
+    """A publish entry that says it was released to a group, and was not: `code` says how. The
+    publisher signed it, and every holder of the group's key can check it."""
+
+    entry: int
+    publisher: MemberId
+    group: GroupId
+    code: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +96,8 @@ class Snapshot:
     groups: tuple[GroupId, ...]
     classes: tuple[ClassCode, ...]
     unopened: int  # Batches released to a group of ours whose key we lack: the list has holes.
+    unchecked: int  # Batches of which we could not check every group of ours: we judge nobody.
+    faults: tuple[Misrelease, ...]
     batches: Batches
     opinions: Opinions
     class_of: NDArray[np.uint32]
@@ -133,6 +147,8 @@ class Registry:
         self._groups: dict[GroupId, int] = {}
         self._classes: dict[ClassCode, int] = {}
         self._unopened = 0
+        self._unchecked = 0
+        self._faults: list[Misrelease] = []
         self._batch = {
             name: Growing(np.int64) for name in ("entry", "start", "count", "time_ms", "approved")
         }
@@ -158,11 +174,15 @@ class Registry:
         if entry.index < self.size:
             raise Broken("registry.order", index=entry.index, size=self.size)
         self.size = entry.index + 1
+        self._unchecked += bool(entry.lacking)
         match entry.body:
-            case Publish() as body if entry.batch is not None:
-                self._add_batch(entry, body, entry.batch)
-            case Publish():
+            case Publish() as body:
                 self._unopened += entry.unopened == "no_key"
+                for fault in entry.faults:
+                    who = body.header.member
+                    self._faults.append(Misrelease(entry.index, who, fault.group, fault.code))
+                if entry.batch is not None:
+                    self._add_batch(entry, body, entry.batch)
             case Approve() as body:
                 batch = _find(self._batch["entry"].view(), body.entry)
                 if batch is not None:
@@ -180,8 +200,10 @@ class Registry:
         start, count = self._class_of.count, batch.count
         publisher = self._bit_of(body.header.member)
         groups = 0
+        astray = {fault.group for fault in entry.faults}
         for group in body.groups:
-            groups |= 1 << self._groups.setdefault(group, len(self._groups))
+            bit = self._groups.setdefault(group, len(self._groups))
+            groups |= 0 if group in astray else 1 << bit
         for name, value in (
             ("entry", entry.index),
             ("start", start),
@@ -255,6 +277,8 @@ class Registry:
             groups=tuple(self._groups),
             classes=tuple(self._classes),
             unopened=self._unopened,
+            unchecked=self._unchecked,
+            faults=tuple(self._faults),
             batches=Batches(
                 publisher=self._batch_publisher.view(), groups=self._batch_groups.view(), **batch
             ),

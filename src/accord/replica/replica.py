@@ -229,8 +229,7 @@ class Replica:
             body = entry.body
             if isinstance(body, Publish):
                 pairs = set(zip(body.groups, body.epochs, strict=True))
-                if not pairs.intersection(self.keyring.keys):
-                    self._missing_keys |= pairs
+                self._missing_keys |= pairs.difference(self.keyring.keys)
             elif isinstance(body, Epoch | Wrap):
                 blob = self._blob(body.blob_sha256)
                 if blob is not None:
@@ -251,7 +250,7 @@ class Replica:
                 body, blob = entry.body, None
                 if isinstance(body, Publish) and ours.intersection(body.groups):
                     blob = self._blob(body.blob_sha256)
-                yield open_entry(self.chain, entry, blob, self.keyring)
+                yield open_entry(self.chain, entry, blob, self.keyring.keys, ours)
 
     def leaves(self, first: int, end: int) -> list[bytes]:
         """Proved leaves, as the log holds them."""

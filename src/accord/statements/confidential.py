@@ -183,21 +183,65 @@ def parse_epoch_blob(raw: bytes) -> EpochBlob:
     return record.parse_record(EpochBlob, raw)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """A group that a batch did not reach, since its publisher wrapped the content key wrongly:
+    every holder of that group's key sees it in the bytes that the publisher signed for."""
+
+    group: GroupId
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What the keys at hand make of a batch. `batch` is None where no wrap of theirs was right."""
+
+    batch: Batch | None
+    faults: tuple[Fault, ...]
+
+
 def open_batch(chain: ChainId, body: Publish, raw: bytes, keys: EpochKeys) -> Batch | None:
     """The batch, or None when none of `keys` is for a group it was released to.
 
-    Raises: Unproven if the blob is not the one the body commits to, does not open, opens under
-    another key than it commits to, or holds another count; Malformed if it does not parse.
+    Raises: as `open_release`, and Unproven if no wrap for `keys` is right.
+    """
+    release = open_release(chain, body, raw, keys)
+    if release.batch is None and release.faults:
+        raise Unproven(release.faults[0].code, group=release.faults[0].group)
+    return release.batch
+
+
+def open_release(chain: ChainId, body: Publish, raw: bytes, keys: EpochKeys) -> Release:
+    """The batch, and to which of the groups in `keys` it was not released as it says.
+
+    Every wrap there is a key for is tried: a publisher that wraps rightly for one group and
+    wrongly for another would otherwise show agencies and platforms different lists.
+    Raises: Unproven if the blob is not the one the body commits to, does not open or holds another
+    count; Malformed if it does not parse. All holders of a right wrap get the same error.
     """
     if sha256(raw) != body.blob_sha256:
         raise Unproven("confidential.blob_digest")
     blob = parse_batch_blob(raw)
     if blob.agency != body.header.member:
         raise Unproven("confidential.blob_agency")
-    wrap = next((wrap for wrap in blob.wraps if (wrap.group, wrap.epoch) in keys), None)
-    if wrap is None:
-        return None
-    content_key = _open_wrap(chain, blob, wrap, keys[wrap.group, wrap.epoch])
+    if [(w.group, w.epoch) for w in blob.wraps] != list(
+        zip(body.groups, body.epochs, strict=False)
+    ):
+        raise Unproven("confidential.groups")
+    content_key: bytes | None = None
+    faults: list[Fault] = []
+    for wrap in blob.wraps:
+        if (wrap.group, wrap.epoch) not in keys:
+            continue
+        try:
+            content_key = _open_wrap(chain, blob, wrap, keys[wrap.group, wrap.epoch])
+        except Unproven as err:
+            faults.append(Fault(wrap.group, err.code))
+    batch = None if content_key is None else _open_payload(chain, body, blob, content_key)
+    return Release(batch, tuple(faults))
+
+
+def _open_payload(chain: ChainId, body: Publish, blob: BatchBlob, content_key: bytes) -> Batch:
     aad = payload_aad(chain, blob.agency, blob.suite, blob.commitment)
     padded = _aead_open(derive(content_key, "payload"), blob.ciphertext, aad)
     batch = parse_batch(unpad(padded))
@@ -209,9 +253,12 @@ def open_batch(chain: ChainId, body: Publish, raw: bytes, keys: EpochKeys) -> Ba
 def _open_wrap(chain: ChainId, blob: BatchBlob, wrap: GroupWrap, epoch_key: bytes) -> bytes:
     key = derive(epoch_key, wrap_purpose(blob.commitment))
     aad = wrap_aad(chain, wrap.group, wrap.epoch, blob.commitment)
-    content_key = _aead_open(key, wrap.wrapped, aad)
+    try:
+        content_key = _aead_open(key, wrap.wrapped, aad)
+    except Unproven as err:
+        raise Unproven("confidential.wrap", group=wrap.group) from err
     if content_commitment(content_key) != blob.commitment:
-        raise Unproven("confidential.commitment")
+        raise Unproven("confidential.commitment", group=wrap.group)
     return content_key
 
 
