@@ -19,7 +19,7 @@ $(UV):
 	@$(PYTHON) -m venv .tools || { echo "setup: $(PYTHON) with the venv module is needed (Debian: apt-get install python3.11-venv)"; exit 1; }
 	@.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-.venv/.ready: $(UV) pyproject.toml uv.lock
+.venv/.ready: $(UV) pyproject.toml uv.lock $(wildcard native/*)
 	@$(UV) sync --locked --quiet
 	@touch $@
 

@@ -87,6 +87,6 @@ def test_a_row_no_longer_wanted_is_not_found_though_still_there() -> None:
     every = np.flatnonzero([snapshot.values["pdq"].value_of(row) for row in range(12)])
     index = MatchIndex.build(snapshot, every.astype(np.uint32))
     smaller = index.extended(snapshot, every[1:].astype(np.uint32))
-    assert len(smaller.rows) == 10, "one dead row in ten does not make it build anew"
+    assert len(smaller.base) == 10, "one dead row in ten does not make it build anew"
     assert list(smaller.near(BASE[2], 31).rows) == list(every[1:])
     assert list(smaller.exact(Algorithm.MD5, BASE[2][:16]).rows) == list(every[1:])
