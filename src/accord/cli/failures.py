@@ -19,12 +19,16 @@ FAMILIES: tuple[tuple[type[AccordError], str, str], ...] = (
     (Unavailable, "not available now", "try again"),
     (Broken, "a fault of this program or of its files", "stop and look; delete nothing"),
 )
+# Where it is the caller that could not prove itself, to a node.
+CALLER = ("http.signature", "http.body_", "http.replayed", "http.not_released")
 
 
 def explain(err: AccordError) -> tuple[str, str]:
     """What happened and what to do: as the error itself says, or docs/errors.md, or the family."""
     family, words, mend = next(row for row in FAMILIES if isinstance(err, row[0]))
     known = meaning_of(err.code)
+    if family is Unproven and err.code.startswith(CALLER):
+        mend = "see to your keys, your standing (accord members) and your clock"
     if known is not None:
         words = f"{words}: {known.words}" if family is Rejected else known.words
         mend = known.mend or mend

@@ -353,7 +353,12 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
+def printable(text: str) -> str:
+    """Names of files are bytes: what is no text is escaped, in JSON's way, where it stands."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def tell(as_json: bool, value: Mapping[str, object], text: str) -> None:
     """One JSON line, or the text for people."""
-    sys.stdout.write((json.dumps(value, ensure_ascii=False) if as_json else text) + "\n")
+    sys.stdout.write(printable(json.dumps(value, ensure_ascii=False) if as_json else text) + "\n")
     sys.stdout.flush()

@@ -17,6 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from accord.cli.assemble import connected, open_replica
+from accord.cli.governance import printable
 from accord.cli.platform import PANEL
 from accord.client.home import open_home
 from accord.wire.errors import Malformed, Unavailable
@@ -294,7 +295,9 @@ def _print_table(shown: Sequence["FileAnswer"], tally: "Tally") -> None:
         table = Table("File", "Decision", "Action", "Why")
         for found in shown:
             answer = found.answer
-            table.add_row(str(found.path), found.decision, str(answer["action"]), why(answer))
+            table.add_row(
+                printable(str(found.path)), found.decision, str(answer["action"]), why(answer)
+            )
         console.print(table)
     done = tally.how["read"] + tally.how["fingerprints"]
     console.print(
