@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from command_kit import (
+    READY_S,
     House,
     Running,
     founded,
@@ -128,6 +129,27 @@ def _judged(house: House, tmp_path: Path, url: str, answer: dict[str, object]) -
         "audit", "drive", "--home", house.home("ie-two"), "--trial", "--log", house.url, status=4
     )
     assert "audit.platform_log" in unseen.stderr  # A node is no gateway, and it is said.
+
+
+def test_a_platform_joins_step_by_step(house: House, tmp_path: Path) -> None:
+    home = house.found_platform("newcomer")
+    join = ("platform", "join", "--home", home, "--trial", "--json")
+    assert run(*join, "--no-wait", status=1).last["stage"] == "applied"
+    assert refused("platform", "join", "--home", home) == "follow.trial"
+    agency = ("platform", "join", "--home", house.home("nl-one"), "--trial")
+    assert refused(*agency) == "cli.not_a_platform"
+    with running(tmp_path, *join[:-1]) as waiting:
+        assert waiting.line()["stage"] == "applied"
+        application = home / "application.json"
+        made = told("propose", "admit", application, "--home", house.home("nl-one"))
+        house.carry(made["proposal"], "ie-two", "ca-three")
+        assert waiting.line()["stage"] == "admitted"
+        house.keep()
+        assert waiting.line()["stage"] == "ready"
+        assert waiting.process.wait(READY_S) == 0
+    made = told("propose", "suspend-platform", "newcomer", "--home", house.home("nl-one"))
+    house.carry(made["proposal"], "ie-two", "ca-three")
+    assert run(*join, status=1).last["stage"] == "suspended"
 
 
 def test_a_suspended_platform_gets_nothing_new(house: House, tmp_path: Path) -> None:
