@@ -4,7 +4,7 @@ Each agency makes its own keys and hands over only `AdmitAgency`, the public par
 the same list on every desk, compared by digest. A trial does all of it in one process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,12 +128,32 @@ def found_trial(
     """
     if not chain.startswith(TRIAL_PREFIX):
         raise Malformed("founding.not_a_trial", chain=chain, wanted=f"{TRIAL_PREFIX}...")
+    addresses = {plan.member: nodes for plan in plans}
+    return found_homes(directory, chain, plans, time_ms, addresses, parameters)
+
+
+def found_homes(  # A consortium's founding facts, and where the homes go.
+    directory: Path,
+    chain: ChainId,
+    plans: Sequence[AgencyPlan],
+    time_ms: TimeMs,
+    nodes: Mapping[MemberId, Sequence[str]],
+    parameters: Parameters = TRIAL_PARAMETERS,
+) -> dict[MemberId, Home]:
+    """All agencies' homes under `directory`, by agency: for trials and test networks, where one
+    person holds everybody's keys. `nodes` are each home's own node and the others'.
+    """
     keys = {plan.member: make_keys(AGENCY_STAFF) for plan in plans}
     applications = [agency_application(chain, plan, keys[plan.member]) for plan in plans]
     genesis = make_genesis(chain, time_ms, parameters, applications)
     return {
         plan.member: create_home(
-            directory / plan.member, "agency", plan.member, genesis, nodes, keys[plan.member]
+            directory / plan.member,
+            "agency",
+            plan.member,
+            genesis,
+            nodes[plan.member],
+            keys[plan.member],
         )
         for plan in plans
     }

@@ -17,6 +17,7 @@ from accord.cli import (
     node,
     platform,
     scan,
+    testnet,
 )
 from accord.cli.bench import command as bench
 from accord.cli.demo import command as demo
@@ -57,6 +58,7 @@ platform.register(app)
 follow.register(app)
 scan.register(app)
 audit.register(app)
+testnet.register(app)
 demo.register(app)
 bench.register(app)
 

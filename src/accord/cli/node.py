@@ -8,6 +8,7 @@ import re
 import sys
 import tempfile
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +49,14 @@ HomeOption = Annotated[
     Path, typer.Option("--home", envvar="ACCORD_HOME", help="The member's home directory.")
 ]
 
+
+class EngineName(StrEnum):
+    """What orders statements."""
+
+    SOLO = "solo"
+    COMETBFT = "cometbft"
+
+
 node_app = typer.Typer(no_args_is_help=True, help="Run a node.")
 log_app = typer.Typer(no_args_is_help=True, help="Check a log, as anybody.")
 
@@ -62,11 +71,16 @@ Examples:
 
     accord init --trial ./trial --agency nl-kp:"Police":NL --agency ie-gs:"Garda":IE --port 8701
 """
-_RUN = """Run a trial's node until SIGTERM or Ctrl-C. The agencies' homes stand beside its DIR.
+_RUN = """Run a node until SIGTERM or Ctrl-C: a trial's, or one agency's of a consortium.
+
+A trial's node (engine solo) orders for everybody; the agencies' homes stand beside its DIR. An
+agency's node (engine cometbft) runs one validator; its settings are in HOME/node/node.toml.
 
 Examples:
 
     accord node run --dir ./trial/node
+
+    accord node run --home ./nl-police --engine cometbft
 
     accord node run --dir ./trial/node --port 0 --json
 """
@@ -159,8 +173,18 @@ def chain_of(name: str) -> str:
 
 
 def run(
-    directory: Annotated[Path, typer.Option("--dir", help="The node's directory.")],
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="A trial's node directory (engine solo).")
+    ] = None,
+    home: Annotated[
+        Path | None, typer.Option("--home", help="The agency's home (engine cometbft).")
+    ] = None,
+    engine: Annotated[
+        EngineName | None, typer.Option(help="cometbft with --home, solo with --dir.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on (solo; node.toml says it otherwise).")
+    ] = "127.0.0.1",
     port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help="0 takes a free one; the homes' own if left out."),
@@ -168,18 +192,28 @@ def run(
     as_json: Json = False,
 ) -> None:
     # Here and not above: a web server would slow every other command's start by half a second.
-    from accord.node.process import load_genesis, run_node  # noqa: PLC0415
-
-    _, founding = load_genesis(directory)
+    from accord.node.process import load_genesis, run_agency_node, run_node  # noqa: PLC0415
 
     def tell(address: str) -> None:
         if as_json:
-            _print_json({"listening": address, "chain": founding.genesis.chain})
+            _print_json({"listening": address, "chain": chain})
         else:
-            sys.stdout.write(f"{founding.genesis.chain}: listening on {address}\n")
+            sys.stdout.write(f"{chain}: listening on {address}\n")
         sys.stdout.flush()
 
-    run_node(directory, host, _port_of(directory) if port is None else port, tell)
+    if (directory is None) == (home is None):
+        raise Malformed("cli.node", mend="either --dir (a trial) or --home (an agency's node)")
+    if directory is not None:
+        if engine is EngineName.COMETBFT:
+            raise Malformed("cli.node", mend="--engine cometbft takes --home")
+        chain = load_genesis(directory)[1].genesis.chain
+        run_node(directory, host, _port_of(directory) if port is None else port, tell)
+    elif home is not None:
+        if engine is EngineName.SOLO:
+            raise Malformed("cli.node", mend="--engine solo takes --dir")
+        opened = open_home(home)
+        chain = opened.chain
+        run_agency_node(opened, tell, port)
 
 
 def _port_of(directory: Path) -> int:

@@ -66,8 +66,14 @@ class AbciServer:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """End every connection; on return no request is being answered."""
         for writer in list(self._connections):
             writer.close()
+        async with self._turn:
+            return
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)

@@ -19,7 +19,8 @@ from accord.ledger.codes import RejectCode
 from accord.ledger.views import Caller
 from accord.node.auth import Gate, read_body
 from accord.node.engine import Engine, Head
-from accord.node.members import members_view, misbehaviour_view
+from accord.node.members import members_view, misbehaviour_view, splits_view
+from accord.node.peers import Place, Signed
 from accord.node.store import LogReader
 from accord.statements.bodies import Epoch, Publish, Wrap
 from accord.statements.entries import parse_entry
@@ -112,6 +113,7 @@ class Node:
     gate: Gate
     clock_s: Callable[[], int]
     halt: Callable[[Broken], None]
+    signed: Signed | None = None  # What our own cosigner signs; None where all of them are here.
     counts: dict[tuple[str, int], int] = field(default_factory=dict)
     polls: int = 0
 
@@ -135,6 +137,8 @@ def make_app(node: Node) -> FastAPI:
     _handle_errors(app, node)
     _add_log(app, node)
     _add_checkpoints(app, node)
+    if node.signed is not None:
+        _add_cosignatures(app, node, node.signed)
     _add_members(app, node)
     _add_operators(app, node)
     return app
@@ -238,7 +242,7 @@ def _add_checkpoints(app: FastAPI, node: Node) -> None:
         """The newest head that the quorum signed."""
         return _text(node.head().note, MOVING)
 
-    @app.get("/checkpoint/{size}", response_class=Response, responses=note | _ABSENT, tags=["log"])
+    @app.get("/transition/{size}", response_class=Response, responses=note | _ABSENT, tags=["log"])
     async def transition(size: Annotated[int, Path(ge=0, lt=2**63)]) -> Response:
         """The head at which the policy changed, signed by the old and the new quorum."""
         change = node.log.transition(size)
@@ -275,6 +279,24 @@ def _add_checkpoints(app: FastAPI, node: Node) -> None:
         finally:
             node.polls -= 1
         return _text(node.head().note, MOVING)
+
+
+def _add_cosignatures(app: FastAPI, node: Node, signed: Signed) -> None:
+    @app.get("/cosignatures", tags=["log"], responses=_DOWN)
+    async def cosignatures(
+        size: Annotated[int, Query(ge=-1, lt=2**63)] = -1,
+        time_s: Annotated[int, Query(ge=-1, lt=2**63)] = -1,
+        wait_ms: Annotated[int, Query(ge=0, le=LONG_POLL_MS_MAX)] = 0,
+    ) -> dict[str, list[str]]:
+        """What this agency's cosigner signed after (size, time), oldest first; for other nodes."""
+        if node.polls >= LONG_POLLS_MAX:
+            raise Unavailable("http.busy")
+        node.polls += 1
+        try:
+            notes = await signed.beyond(Place(size, time_s), wait_ms / 1000)
+        finally:
+            node.polls -= 1
+        return {"notes": [raw.decode() for raw in notes]}
 
 
 def _add_members(app: FastAPI, node: Node) -> None:
@@ -322,7 +344,10 @@ def _add_members(app: FastAPI, node: Node) -> None:
         """Members, keys, epochs, proposals, as this node sees them."""
         node.gate.admit(request, node.engine.state)
         view = members_view(node.engine.state, node.engine.chain)
-        return view | {"misbehaviour": misbehaviour_view(node.log.misbehaviour())}
+        return view | {
+            "misbehaviour": misbehaviour_view(node.log.misbehaviour()),
+            "splits": splits_view(node.log.splits()),
+        }
 
 
 def _may_read(log: LogReader, entry: int, caller: Caller) -> bool:
@@ -350,6 +375,19 @@ def _add_operators(app: FastAPI, node: Node) -> None:
         if not gauges["accord_node_quorum"]:
             raise Unavailable("node.no_quorum")
         return {"ok": True, "chain": node.engine.chain, "size": node.head().size}
+
+    @app.get("/status", tags=["operators"])
+    async def status() -> dict[str, Any]:
+        """How far this node is: its last block, its log, the newest head that a quorum signed."""
+        head = node.engine.head
+        return {
+            "chain": node.engine.chain,
+            "height": node.log.height,
+            "log_size": node.log.size,
+            "log_root": node.log.root.hex(),
+            "cosigned_size": 0 if head is None else head.size,
+            "quorum": bool(node.engine.gauges()["accord_node_quorum"]),
+        }
 
     @app.get("/metrics", response_class=PlainTextResponse, tags=["operators"])
     async def metrics() -> str:

@@ -65,6 +65,13 @@ def misbehaviour_view(seen: Sequence[Misbehaviour]) -> list[dict[str, Any]]:
     ]
 
 
+def splits_view(splits: Sequence[tuple[bytes, int, bytes]]) -> list[dict[str, Any]]:
+    """Heads that a cosigner signed and that contradict this node's log: evidence, whole."""
+    return [
+        {"cosigner": key.hex(), "size": size, "note": note.decode()} for key, size, note in splits
+    ]
+
+
 def _member(state: Reader, key: bytes) -> dict[str, Any]:
     member = MemberId(key.decode())
     keyset = state.get(KEYSETS, key)

@@ -5,7 +5,8 @@
     node.json      while it runs: its address and process id
     lock           held while it runs, so that no two sequencers write one log
 
-Agencies' homes stand beside the directory; their cosigner keys sign here.
+A trial's node: the agencies' homes stand beside the directory; their cosigner keys sign here.
+An agency's node: the directory is `node` in its home, with node.toml and the engine's files.
 """
 
 import asyncio
@@ -15,28 +16,39 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import uvicorn
 
 from accord.client.files import write_durably
-from accord.client.home import GENESIS_FILE
+from accord.client.home import GENESIS_FILE, Home, open_home
 from accord.ledger.genesis import Founding, parse_genesis
 from accord.node.api import Node, make_app
 from accord.node.auth import Gate
+from accord.node.comet_engine import CometEngine
+from accord.node.comet_files import Sockets, write_engine_files
+from accord.node.comet_process import EngineProcess, find_cometbft
 from accord.node.cosigning import Cosigning, homes_beside
+from accord.node.engine import Engine
+from accord.node.peers import PeerNode, Signed
+from accord.node.settings import NODE_DIRECTORY, load_settings, peer_key, split_address
 from accord.node.solo import SoloEngine
-from accord.node.store import Store
+from accord.node.store import LogReader, Store
 from accord.wire.errors import Broken, Malformed, Unavailable
 from accord.wire.ids import TimeMs
 
 STORE_FILE = "node.db"
 RUNNING_FILE = "node.json"
 LOCK_FILE = "lock"
+ENGINE_LOG_FILE = "engine.log"
 STOP_WAIT_S = 3
+SOCKET_CHARS_MAX = 100  # The kernel's limit for a unix socket's path is 107.
 
 diagnostics = logging.getLogger(__name__)
 
@@ -90,32 +102,105 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run_node(directory: Path, host: str, port: int, tell: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT. `tell` gets the base URL once it answers.
+    """Serve a trial until SIGTERM or SIGINT. `tell` gets the base URL once it answers.
 
     Raises: Malformed, Unproven, Unavailable, Broken; after each a restart is safe.
     """
     genesis, founding = load_genesis(directory)
+    chain = founding.genesis.chain
     with _locked(directory):
         store = Store(directory / STORE_FILE, founding)
-        try:
-            asyncio.run(_serve(directory, genesis, founding, store, listen(host, port), tell))
-        finally:
-            store.close()
-            (directory / RUNNING_FILE).unlink(missing_ok=True)
+        cosigning = Cosigning(chain, lambda: homes_beside(directory, chain), store)
+
+        async def main() -> None:
+            engine = SoloEngine(store.ledger(), store, cosigning, wall_clock)
+            served = Served(directory, genesis, store.reader(), listen(host, port))
+            await serve(engine, served, tell)
+
+        _run(main, directory, store)
 
 
-async def _serve(
-    directory: Path,
-    genesis: bytes,
-    founding: Founding,
-    store: Store,
-    sock: socket.socket,
-    tell: Callable[[str], None],
-) -> None:
-    chain = founding.genesis.chain
-    cosigning = Cosigning(chain, lambda: homes_beside(directory, chain), store)
-    engine = SoloEngine(store.ledger(), store, cosigning, wall_clock)
-    log = store.reader()
+def run_agency_node(home: Home, tell: Callable[[str], None], port: int | None = None) -> None:
+    """Serve as one agency's node of a consortium, over CometBFT, until SIGTERM or SIGINT.
+
+    Raises: as `run_node`.
+    """
+    directory = home.path / NODE_DIRECTORY
+    settings = load_settings(directory)
+    binary = find_cometbft()
+    with _locked(directory), socket_directory(directory) as doors:
+        sockets = Sockets(doors / "application.sock", doors / "rpc.sock")
+        files = write_engine_files(directory, home, settings, peer_key(directory), sockets)
+        store = Store(directory / STORE_FILE, home.founding)
+        cosigning = Cosigning(home.chain, lambda: (open_home(home.path),), store)
+        known = {peer.peer_id for peer in settings.peers}
+        host, configured = split_address(settings.api)
+
+        async def main() -> None:
+            process = EngineProcess(binary, files, sockets, directory / ENGINE_LOG_FILE)
+            peers = [PeerNode(peer.api) for peer in settings.peers]
+            engine = CometEngine(
+                store, cosigning, wall_clock, process, sockets, peers, known.__contains__
+            )
+            sock = listen(host, configured if port is None else port)
+            genesis = (home.path / GENESIS_FILE).read_bytes()
+            served = Served(
+                directory,
+                genesis,
+                store.reader(),
+                sock,
+                engine.signed,
+                (settings.tls_certificate, settings.tls_key),
+            )
+            await serve(engine, served, tell)
+
+        _run(main, directory, store)
+
+
+def _run(main: Callable[[], Coroutine[None, None, None]], directory: Path, store: Store) -> None:
+    try:
+        asyncio.run(main())
+    finally:
+        store.close()
+        (directory / RUNNING_FILE).unlink(missing_ok=True)
+
+
+@contextmanager
+def socket_directory(directory: Path) -> Iterator[Path]:
+    """A private place for unix sockets: in the node's directory, or, where that path is too long
+    for a socket's name, a temporary one.
+    """
+    near = (directory / "run").resolve()
+    if len(str(near)) <= SOCKET_CHARS_MAX - len("/application.sock"):
+        near.mkdir(mode=0o700, exist_ok=True)
+        yield near
+        return
+    with tempfile.TemporaryDirectory(prefix="accord-") as far:
+        yield Path(far)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is served beside the engine. `tls` are PEM files, both empty for plain HTTP."""
+
+    directory: Path
+    genesis: bytes
+    log: LogReader
+    sock: socket.socket
+    signed: Signed | None = None
+    tls: tuple[str, str] = ("", "")
+
+
+class RunningEngine(Engine, Protocol):
+    """An engine with the task that drives it."""
+
+    async def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+async def serve(engine: RunningEngine, served: Served, tell: Callable[[str], None]) -> None:
+    """Run the engine and the API over it until a signal, or until one of them ends."""
     stop = asyncio.Event()
     broken: list[Broken] = []
 
@@ -123,7 +208,8 @@ async def _serve(
         broken.append(err)
         stop.set()
 
-    node = Node(engine, log, genesis, Gate(_seconds), _seconds, halt)
+    node = Node(engine, served.log, served.genesis, Gate(_seconds), _seconds, halt, served.signed)
+    certificate, key = served.tls
     config = uvicorn.Config(
         make_app(node),
         log_level="warning",
@@ -131,15 +217,17 @@ async def _serve(
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=STOP_WAIT_S,
+        ssl_certfile=certificate or None,
+        ssl_keyfile=key or None,
     )
     server = _Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     sequencer = asyncio.create_task(engine.run())
-    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    serving = asyncio.create_task(server.serve(sockets=[served.sock]))
     stopped = asyncio.create_task(stop.wait())
     try:
-        await _announce(directory, sock, server, (sequencer, serving), tell)
+        await _announce(served, server, (sequencer, serving), tell)
         await asyncio.wait((sequencer, serving, stopped), return_when=asyncio.FIRST_COMPLETED)
     finally:
         engine.stop()
@@ -147,15 +235,14 @@ async def _serve(
         stopped.cancel()
         with suppress(asyncio.CancelledError):
             await serving
-        log.close()
+        served.log.close()
         await sequencer  # Raises what ended it.
     if broken:
         raise broken[0]
 
 
 async def _announce(
-    directory: Path,
-    sock: socket.socket,
+    served: Served,
     server: _Server,
     tasks: tuple["asyncio.Task[None]", "asyncio.Task[None]"],
     tell: Callable[[str], None],
@@ -164,11 +251,11 @@ async def _announce(
         await asyncio.sleep(0.005)
     if not server.started:
         return
-    name = sock.getsockname()
+    name = served.sock.getsockname()
     host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    address = f"http://{host}:{name[1]}"
+    address = f"{'https' if served.tls[0] else 'http'}://{host}:{name[1]}"
     running = {"address": address, "pid": os.getpid()}
-    write_durably(directory / RUNNING_FILE, json.dumps(running).encode() + b"\n")
+    write_durably(served.directory / RUNNING_FILE, json.dumps(running).encode() + b"\n")
     tell(address)
 
 

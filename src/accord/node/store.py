@@ -28,7 +28,7 @@ from accord.wire.digests import sha256
 from accord.wire.errors import Broken, Malformed, Unavailable, Unproven
 from accord.wire.ids import MemberId, TimeMs
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE blocks (height INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, size INTEGER NOT NULL,
@@ -45,6 +45,8 @@ CREATE TABLE transitions (size INTEGER PRIMARY KEY, before BLOB NOT NULL, note B
 CREATE TABLE cosigned (key BLOB PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE misbehaviour (seen_height INTEGER NOT NULL, kind TEXT NOT NULL,
     address BLOB NOT NULL, agency TEXT, height INTEGER NOT NULL, time_ms INTEGER NOT NULL);
+CREATE TABLE splits (key BLOB, size INTEGER, note BLOB NOT NULL, PRIMARY KEY (key, size))
+    WITHOUT ROWID;
 """
 
 Connect = Callable[[Path], sqlite3.Connection]
@@ -149,6 +151,11 @@ class LogReader:
         return TimeMs(int(self._must("SELECT time_ms FROM blocks ORDER BY height DESC LIMIT 1")[0]))
 
     @property
+    def root(self) -> bytes:
+        """Of the log as of the last block."""
+        return _bytes(self._must("SELECT root FROM blocks ORDER BY height DESC LIMIT 1")[0])
+
+    @property
     def height(self) -> int:
         return int(self._must("SELECT max(height) FROM blocks")[0])
 
@@ -180,6 +187,11 @@ class LogReader:
             )
             for row in self._rows(sql)
         )
+
+    def splits(self) -> tuple[tuple[bytes, int, bytes], ...]:
+        """Cosigners' keys, the sizes for which they signed another root than ours, the notes."""
+        sql = "SELECT key, size, note FROM splits ORDER BY size, key"
+        return tuple((_bytes(row[0]), int(row[1]), _bytes(row[2])) for row in self._rows(sql))
 
     def transition(self, size: int) -> tuple[bytes, bytes | None] | None:
         """A policy change: the policy text before it, and the note once it is signed."""
@@ -233,6 +245,15 @@ class LogReader:
 
 
 _LEAF = "SELECT leaf FROM entries WHERE idx = ?"
+# Both only grow: the head of an old policy change may be completed after a newer head.
+_HEAD = (
+    "INSERT INTO head VALUES (1, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size,"
+    " note = excluded.note WHERE excluded.size >= head.size"
+)
+_COSIGNED = (
+    "INSERT INTO cosigned VALUES (?, ?) ON CONFLICT DO UPDATE SET size = excluded.size"
+    " WHERE excluded.size > cosigned.size"
+)
 
 
 class Store(LogReader):
@@ -314,16 +335,22 @@ class Store(LogReader):
         self._frontier = result.frontier
 
     def publish(self, size: int, note: bytes, signers: Sequence[bytes]) -> None:
-        """Keep a signed head, and, where the policy changed at its size, keep it for ever.
+        """Keep a signed head, unless a larger one is there, and, where the policy changed at its
+        size, keep it for ever.
 
         `signers` are the public keys that signed. Raises: Unavailable.
         """
         with self._transacting() as run:
-            run("INSERT OR REPLACE INTO head VALUES (1, ?, ?)", size, note)
+            run(_HEAD, size, note)
             sql = "UPDATE transitions SET note = ? WHERE size = ? AND note IS NULL"
             run(sql, note, size)
             for key in signers:
-                run("INSERT OR REPLACE INTO cosigned VALUES (?, ?)", key, size)
+                run(_COSIGNED, key, size)
+
+    def keep_split(self, key: bytes, size: int, note: bytes) -> None:
+        """Keep a cosigner's signature over another root than ours. Raises: Unavailable."""
+        with self._transacting() as run:
+            run("INSERT OR IGNORE INTO splits VALUES (?, ?, ?)", key, size, note)
 
     def _found(self) -> None:
         ledger = Ledger.founded(self._founding.genesis)
