@@ -16,6 +16,7 @@ from accord.audit.checks import deadline_of
 from accord.audit.evidence import Change, Evidence, ScannerKey
 from accord.ledger.apply import apply
 from accord.ledger.codes import RejectCode
+from accord.ledger.epochs import is_holder
 from accord.ledger.genesis import Founding, found
 from accord.ledger.state import (
     AGENCIES_TABLE,
@@ -24,6 +25,7 @@ from accord.ledger.state import (
     PARAMETERS,
     PLATFORMS,
     RULES,
+    PlatformRow,
     Reader,
     Standing,
     State,
@@ -199,6 +201,7 @@ class _Folding:
         holes = folded.snapshot.unopened or folded.snapshot.unchecked
         self.is_complete = self.is_complete and not holes
         admitted = row.standing is Standing.ADMITTED
+        can_answer = admitted and _is_holder(self.state, self._platform, row)
         if not admitted:
             self._silenced.append(time_ms)
         change = Change(
@@ -206,7 +209,7 @@ class _Folding:
             time_ms=time_ms,
             rules_sha256=folded.rules_sha256,
             active_root=folded.active_root,
-            sync_within_ms=_sync_within_ms(folded) if admitted else None,
+            sync_within_ms=_sync_within_ms(folded) if can_answer else None,
         )
         last = self._changes[-1] if self._changes else None
         if last is None or last.facts != change.facts or _is_bound(last) != _is_bound(change):
@@ -240,7 +243,14 @@ def _bearing(state: Reader, platform: MemberId, now_ms: TimeMs) -> object:
     )
     members = tuple(state.rows(AGENCIES_TABLE))
     own = state.get(PLATFORMS, platform.encode())
-    return (rules, valid, members, own, state.get(PARAMETERS, ONLY))
+    holds = own is not None and _is_holder(state, platform, own)
+    return (rules, valid, members, own, holds, state.get(PARAMETERS, ONLY))
+
+
+def _is_holder(state: Reader, platform: MemberId, row: PlatformRow) -> bool:
+    """Who was not told a group's key yet cannot know its list. That keeps no earlier deadline from
+    running, or a platform could stop them all by changing its key."""
+    return all(is_holder(state, group, platform) for group in row.groups)
 
 
 def _sync_within_ms(folded: PlatformObligations) -> int | None:

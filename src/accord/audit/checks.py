@@ -7,7 +7,7 @@ Source: docs/spec/audit.md.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import accumulate
@@ -145,7 +145,25 @@ def check_attested(evidence: Evidence, ledger: LedgerReading) -> list[Finding]:
             tally.add(
                 Result.VIOLATED, "attest.receipts_split", entry=entry, size=body.receipts_size
             )
+    for item in _shrunk(ledger.attested):
+        tally.add(
+            Result.VIOLATED,
+            "attest.receipts_shrunk",
+            entry=item.entry,
+            size=item.body.receipts_size,
+        )
     return tally.findings(attestations=len(ledger.attested))
+
+
+def _shrunk(attested: Sequence[Attested]) -> Iterator[Attested]:
+    """Attestations of a receipts log smaller than one that was on the ledger before they were made.
+    Two in flight may overtake each other; hours apart they cannot."""
+    sizes = list(accumulate((item.body.receipts_size for item in attested), max))
+    times = [item.time_ms for item in attested]  # Block time: ascending.
+    for item in attested:
+        earlier = bisect_left(times, item.time_ms - BACKDATED_SLACK_MS)
+        if earlier and sizes[earlier - 1] > item.body.receipts_size:
+            yield item
 
 
 def _mismatch(tally: _Tally, evidence: Evidence, code: str, **facts: int | str) -> None:
@@ -250,9 +268,12 @@ def _anchors(attested: Iterable[Attested]) -> Callable[[int], int]:
     return floor_ms
 
 
-def check_promises(evidence: Evidence, receipts: ReceiptsReading | None) -> list[Finding]:
+def check_promises(
+    evidence: Evidence, ledger: LedgerReading, receipts: ReceiptsReading | None
+) -> list[Finding]:
     """Does every scan receipt that somebody presents stand where it was promised?"""
     tally = _Tally("scan-receipts")
+    anchored = _anchors(ledger.attested)
     for number, raw in enumerate(evidence.scan_receipts):
         try:
             promise = parse_scan_receipt(raw)
@@ -263,8 +284,17 @@ def check_promises(evidence: Evidence, receipts: ReceiptsReading | None) -> list
         except (Malformed, Unproven) as err:
             tally.add(Result.UNPROVEN, "promise.unproven", presented=number, why=err.code)
             continue
-        if receipts is None or promise.index >= receipts.size:
+        if anchored(promise.index) > promise.time_ms + BACKDATED_SLACK_MS:
+            code = "promise.dropped"  # The platform itself said later that its log ends before.
+        elif receipts is None or promise.index >= receipts.size:
             tally.add(Result.UNPROVEN, "promise.not_yet", presented=number, receipt=promise.index)
+            continue
         elif receipts.hashes[promise.index] != promise.leaf:
-            tally.add(Result.VIOLATED, "promise.broken", presented=number, receipt=promise.index)
+            code = "promise.broken"
+        else:
+            continue
+        if keys[0].revoked_ms is None:
+            tally.add(Result.VIOLATED, code, presented=number, receipt=promise.index)
+        else:  # Whoever stole it dates what it signs as it likes.
+            tally.add(Result.UNPROVEN, "promise.key_revoked", presented=number, why=code)
     return tally.findings(presented=len(evidence.scan_receipts))

@@ -82,8 +82,8 @@ def _attested(
 
 
 def read_receipts(evidence: Evidence, note: bytes) -> ReceiptsReading:
-    """Raises: Unproven with `audit.receipts_note` (no scanner key signed it, or for another log)
-    or `audit.receipts_leaves` (the leaves are not those it signed)."""
+    """Raises: Unproven with `audit.receipts_note` (another log's, or no scanner key in force signed
+    it) or `audit.receipts_leaves` (the leaves are not those it signed)."""
     try:
         parsed = parse_note(note)
         checkpoint = parse_checkpoint(parsed.text)
@@ -91,7 +91,9 @@ def read_receipts(evidence: Evidence, note: bytes) -> ReceiptsReading:
         raise Unproven("audit.receipts_note", why=err.code) from err
     if checkpoint.origin != receipts_origin(evidence.chain, evidence.platform):
         raise Unproven("audit.receipts_note", why="another log")
-    keys = [receipts_key(evidence.chain, evidence.platform, k.public) for k in evidence.keys]
+    # The platform can always sign its head anew; a key that it revoked may be a thief's by now.
+    in_force = [key for key in evidence.keys if key.revoked_ms is None]
+    keys = [receipts_key(evidence.chain, evidence.platform, k.public) for k in in_force]
     signed = [(line, key) for line in parsed.lines for key in keys if line.is_by(key)]
     if not signed:
         raise Unproven("audit.receipts_note", why="not signed by the platform")

@@ -99,17 +99,17 @@ def verdict(evidence: Evidence) -> Verdict:
     ]
     if evidence.receipts_note is None:
         findings.append(Finding("receipts-log", Result.UNPROVEN, "audit.no_receipts_log"))
-        findings += check_promises(evidence, None)
+        findings += check_promises(evidence, ledger, None)
         return Verdict(evidence, None, None, tuple(findings))
     try:
         receipts = read_receipts(evidence, evidence.receipts_note)
     except Unproven as err:
         findings.append(Finding("receipts-log", Result.UNPROVEN, err.code, _facts(err)))
-        findings += check_promises(evidence, None)
+        findings += check_promises(evidence, ledger, None)
         return Verdict(evidence, None, None, tuple(findings))
     findings += check_log(ledger, receipts)
     findings += check_receipts(evidence, ledger, receipts)
-    findings += check_promises(evidence, receipts)
+    findings += check_promises(evidence, ledger, receipts)
     return Verdict(evidence, receipts.size, receipts.root, tuple(findings))
 
 

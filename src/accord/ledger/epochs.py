@@ -62,6 +62,17 @@ def recipients_of(state: Reader, group: GroupId) -> tuple[Recipient, ...]:
     )
 
 
+def is_holder(state: Reader, group: GroupId, member: MemberId) -> bool:
+    """Whether a key in force of the member was told the epoch in force, as far as a ledger can see:
+    not whether what it was told opens."""
+    row = epoch_of(state, group)
+    return row.number == 0 or any(
+        (key := state.get(KEYS, item.key_id)) is not None and key.revoked_ms is None
+        for item in row.recipients
+        if item.member == member
+    )
+
+
 def epoch_of(state: Reader, group: GroupId) -> EpochRow:
     return state.get(EPOCHS, group.encode()) or NO_EPOCH
 

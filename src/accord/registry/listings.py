@@ -165,6 +165,11 @@ class Registry:
         self._values = {scheme: GrowingValues(WIDTHS[scheme]) for scheme in SCHEMES}
         self._quality = Growing(np.uint8)
 
+    @property
+    def unopened(self) -> int:
+        """As `Snapshot.unopened`, of what was folded so far."""
+        return self._unopened
+
     def fold_all(self, entries: Iterable[FoldedEntry]) -> None:
         for entry in entries:
             self.fold(entry)

@@ -17,6 +17,7 @@ from accord.scan.receipts import LogHead, ReceiptLog
 from accord.scan.screener import BUILD, Running, Screener
 from accord.statements.bodies import Attest, Header
 from accord.statements.envelope import Transaction, encode_transaction, seal_envelope
+from accord.wire.errors import Unavailable
 from accord.wire.ids import ChainId, MemberId, TimeMs
 from accord.wire.limits import ATTEST_ANCHOR_MS, ATTEST_GAP_MS, ATTEST_LIFE_MS
 
@@ -92,7 +93,13 @@ class Attester:
         return index
 
     def statement(self, running: Running, head: LogHead, now_ms: TimeMs) -> bytes:
-        """The signed attestation."""
+        """The signed attestation. Raises: Unavailable, for a list with holes: agencies fold another
+        one, and to say that it is theirs would convict us."""
+        holes = running.obligations.snapshot.unopened
+        if holes:
+            raise Unavailable(
+                "attest.holes", batches=holes, mend="ask an agency's keeper for a wrap"
+            )
         body = Attest(
             header=Header(self._platform, os.urandom(16), TimeMs(now_ms + ATTEST_LIFE_MS)),
             size=running.screen.checkpoint.size,

@@ -89,6 +89,7 @@ class Screener:
         self._previous: Screen | None = None  # What the next index may be built on.
         self._refreshing = threading.Lock()
         self._why: str = "screen.no_list"
+        self.trouble: str | None = None  # Why the newest list was not taken over.
 
     @property
     def running(self) -> Running:
@@ -125,13 +126,21 @@ class Screener:
             self._registry.fold(entry)
             if isinstance(entry.body, Attest) and entry.body.header.member == self.platform:
                 self.last_attest = entry
+        if self._registry.unopened:
+            # A keeper has not wrapped us a group key, or garbled it. What we would screen with, and
+            # name in receipts, is not what agencies fold: the last whole list goes on, and grows
+            # stale, until a keeper wraps the key again.
+            self._why = self.trouble = "screen.holes"
+            return False
         try:
             screen = build_screen(
                 self._registry, replica.state, self.platform, place, self._previous
             )
         except Unavailable as err:
-            self._why = err.code  # Not admitted, or a fold we do not have: the old list goes on.
+            # Not admitted, or a fold we do not have: the old list goes on.
+            self._why = self.trouble = err.code
             return False
+        self.trouble = None
         fresh = Running(screen, _version_of(screen), self.clock(), self._cosigned_ms())
         was = None if self._running is None else self._running.version
         self._running, self._previous = fresh, screen
