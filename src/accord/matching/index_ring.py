@@ -82,8 +82,8 @@ def sections(
 ) -> Iterator[memoryview]:
     """Each section of an index as it is made, in the order of a file.
 
-    `room(start, size)` is zeroed memory for one section; that of a section may be used for the
-    next one, but for the hashes, which the bands are made from.
+    `room(start, size)` is zeroed memory for one section; nothing of it is needed once the next
+    section is asked for, but for the hashes, which are needed once more.
     Cost: beside `room`, 32 bytes a row.
     """
     kernel = kernel or kernel_of()
@@ -98,6 +98,7 @@ def sections(
     if not bands:
         return
     columns = kernel.columns(hashes)
+    del hashes, part
     for number, (start, size) in enumerate(bands):
         part = room(start, size)
         band = layout.band(part, number, start=0)

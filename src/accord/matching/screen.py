@@ -4,14 +4,15 @@ A gateway builds the next screen from the last one after each delta and swaps th
 requests under way finish on the screen they began with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from accord.ledger.state import Reader
 from accord.matching.decide import applicable, decide
 from accord.matching.decision import Applied, Context, Decision, Place, Query
 from accord.matching.index import Candidates, MatchIndex
-from accord.registry.listings import Registry
+from accord.matching.index_ring import Ring
+from accord.registry.listings import Registry, Snapshot
 from accord.registry.obligation import PlatformObligations, platform_obligations
 from accord.wire.ids import MemberId
 
@@ -78,17 +79,20 @@ def build_screen(
     platform: MemberId,
     checkpoint: Place,
     previous: Screen | None = None,
+    base_for: Callable[[Snapshot], Ring | None] | None = None,
 ) -> Screen:
     """The screen of what `registry` and `state` have folded, which must end at `checkpoint`.
 
+    `base_for` may know a base for the index, such as a file: one that `fits` the snapshot.
     Cost: 10,000 listings on top of a million, three jurisdictions: see docs/spec/decisions.md.
     Raises: Unavailable, as `platform_obligations`; the previous screen goes on meanwhile.
     """
     snapshot = registry.snapshot()
     memo = {} if previous is None else dict(previous.memo)
     obligations = platform_obligations(snapshot, state, platform, memo=memo)
+    base = None if base_for is None else base_for(snapshot)
     if previous is None:
-        index = MatchIndex.build(snapshot, obligations.active_rows)
+        index = MatchIndex.build(snapshot, obligations.active_rows, base)
     else:
-        index = previous.index.extended(snapshot, obligations.active_rows)
+        index = previous.index.extended(snapshot, obligations.active_rows, base)
     return Screen(obligations, index, checkpoint, memo)

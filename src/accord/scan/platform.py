@@ -10,6 +10,7 @@ from accord.client.home import Home
 from accord.media import DecoderPool
 from accord.replica.replica import Replica
 from accord.scan.attesting import Attester
+from accord.scan.index_store import IndexStore
 from accord.scan.receipts import ReceiptLog
 from accord.scan.screener import Clock, Screener, system_clock
 from accord.statements.bodies import Role
@@ -17,6 +18,7 @@ from accord.wire.errors import Malformed
 
 RECEIPTS_FILE: Final = "receipts.sqlite"
 SCAN_FILE: Final = "scan.sqlite"
+INDEX_DIRECTORY: Final = "index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ def open_platform(
         receipts.forget(clock())
         pool = DecoderPool(workers)
         undo.callback(pool.close)
-        screener = Screener(replica, home.member, receipts, pool, clock)
+        indexes = IndexStore(home.path / INDEX_DIRECTORY)
+        screener = Screener(replica, home.member, receipts, pool, clock, indexes)
         screener.refresh()
         undo.pop_all()
     return Platform(home, replica, receipts, pool, screener)

@@ -23,6 +23,7 @@ from accord.media import DecoderPool
 from accord.registry import PlatformObligations, Registry
 from accord.registry.obligation import ACTIVE, REVIEW_ONLY
 from accord.replica.replica import Replica
+from accord.scan.index_store import IndexStore
 from accord.scan.receipts import ReceiptLog
 from accord.statements.bodies import Attest
 from accord.wire.digests import labelled_sha256
@@ -76,6 +77,7 @@ class Screener:
         receipts: ReceiptLog,
         pool: DecoderPool,
         clock: Clock = system_clock,
+        indexes: IndexStore | None = None,
     ) -> None:
         self.platform = platform
         self.receipts = receipts
@@ -83,6 +85,7 @@ class Screener:
         self.pool = pool
         self.last_attest: FoldedEntry | None = None  # Our newest attestation on the ledger.
         self._replica = replica
+        self._indexes = indexes
         self._registry = Registry()
         self._generation = replica.generation
         self._running: Running | None = None
@@ -116,7 +119,9 @@ class Screener:
             known = self._running
             is_there = self._previous is not None and self._previous.checkpoint.size
             if known is not None and is_there == checkpoint.size:
-                self._running = replace(known, cosigned_ms=self._cosigned_ms())
+                self._running = replace(
+                    known, screen=self._on_newest(known.screen), cosigned_ms=self._cosigned_ms()
+                )
                 return False
             return self._rebuild(Place(checkpoint.size, checkpoint.root))
 
@@ -134,7 +139,12 @@ class Screener:
             return False
         try:
             screen = build_screen(
-                self._registry, replica.state, self.platform, place, self._previous
+                self._registry,
+                replica.state,
+                self.platform,
+                place,
+                self._previous,
+                None if self._indexes is None else self._indexes.newest,
             )
         except Unavailable as err:
             # Not admitted, or a fold we do not have: the old list goes on.
@@ -144,7 +154,19 @@ class Screener:
         fresh = Running(screen, _version_of(screen), self.clock(), self._cosigned_ms())
         was = None if self._running is None else self._running.version
         self._running, self._previous = fresh, screen
+        if self._indexes is not None:
+            self._indexes.offer(screen.index)
         return fresh.version != was
+
+    def _on_newest(self, screen: Screen) -> Screen:
+        """The same screen on the index file, once it is written: its memory is then shared."""
+        if self._indexes is None or screen is not self._previous:
+            return screen
+        base = self._indexes.newest(screen.index.snapshot)
+        if base is not None:
+            screen = replace(screen, index=screen.index.rebased(base))
+            self._previous = screen
+        return screen
 
     def _cosigned_ms(self) -> TimeMs:
         now = self.clock()
