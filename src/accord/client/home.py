@@ -114,19 +114,25 @@ def create_home(  # Each argument is a line of home.toml.
 ) -> Home:
     """Write a home; `home.toml` last, so that a half-made one is none.
 
-    Raises: Malformed; Unavailable, when the disk refuses.
+    Raises: Malformed; Unavailable, when the disk refuses, and then the same call may be repeated.
     """
     if NAME_RE.fullmatch(member) is None:
         raise Malformed("home.member", member=member)
     if (path / HOME_FILE).exists():
         raise Malformed("home.exists", path=str(path))
+    stored: list[Path] = []
     try:
         (path / KEYS_FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
         for key in keys:
-            store_key(path, key)
-    except OSError as err:
+            stored.append(store_key(path, key))
+        return adopt_genesis(path, kind, member, genesis, nodes)
+    except (OSError, Unavailable) as err:
+        if not (path / HOME_FILE).exists():
+            for file in stored:  # Keys of no home: nobody has seen their public halves.
+                file.unlink(missing_ok=True)
+        if isinstance(err, Unavailable):
+            raise
         raise Unavailable("home.store", path=str(path), why=err.strerror or "") from err
-    return adopt_genesis(path, kind, member, genesis, nodes)
 
 
 def adopt_genesis(
@@ -168,13 +174,17 @@ def key_file_name(role: Role, operator: OperatorId) -> str:
     return f"{role.value}.{operator}.key"
 
 
-def store_key(path: Path, key: PrivateKey) -> None:
-    """Keep a private key in the home, readable by its owner only. Raises: Malformed if there."""
+def store_key(path: Path, key: PrivateKey) -> Path:
+    """Keep a private key in the home, readable by its owner only: its file.
+
+    Raises: Malformed if there is one; OSError.
+    """
     target = path / KEYS_FOLDER / key_file_name(key.role, key.operator)
     if target.exists():
         mend = "if its home was never finished: another directory, or take the keys away by hand"
         raise Malformed("home.key_exists", key=target.name, mend=mend)
     write_durably(target, key.seed.hex().encode() + b"\n", mode=0o600)
+    return target
 
 
 def open_home(path: Path) -> Home:
