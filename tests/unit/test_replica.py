@@ -351,3 +351,31 @@ def test_more_signatures_than_needed_do_no_harm(world: Consortium, open_replica:
     source.fetch_checkpoint = merged.encode  # type: ignore[method-assign]  # What it serves now.
     replica.sync(source, now_of(world))
     assert replica.size == len(world.leaves)
+
+
+@pytest.mark.parametrize("grows", [0, 2])
+def test_another_log_leaves_its_note_as_evidence(
+    tmp_path: Path, open_replica: Open, grows: int
+) -> None:
+    """Two heads that a quorum signed for one size, also where ours has grown since."""
+    ours, theirs = Consortium().open_epochs(), Consortium().open_epochs()
+    replica = open_replica(ours)
+    ours.publish("nl-one", listings(1))
+    theirs.publish("nl-one", listings(1, "another"))
+    if grows:
+        ours.publish("nl-one", listings(1, "more"))
+    replica.sync(ConsortiumSource(ours), now_of(ours))
+    source = ConsortiumSource(theirs)
+    for _ in range(2):
+        with pytest.raises(Unproven, match=r"follow\.split_view"):
+            replica.sync(source, now_of(theirs))
+    assert replica.evidence() == [source.fetch_checkpoint()]
+    assert open_replica(ours).evidence() == replica.evidence()
+
+
+def test_a_node_that_lags_behind_leaves_no_evidence(world: Consortium, open_replica: Open) -> None:
+    replica = open_replica(world)
+    replica.sync(ConsortiumSource(world), now_of(world))
+    with pytest.raises(Unproven, match=r"follow\.rollback"):
+        replica.sync(ConsortiumSource(world, stuck_at=5), now_of(world))
+    assert replica.evidence() == []

@@ -18,11 +18,12 @@ from accord.follow.delta import FoldedEntry
 from accord.ledger.apply import apply
 from accord.ledger.codes import RejectCode
 from accord.ledger.genesis import Founding, found
+from accord.ledger.membership import consortium
 from accord.ledger.state import Draft, State, Write
 from accord.ledger.views import policy_of
 from accord.statements.entries import parse_entry
 from accord.tlog.merkle import Frontier, leaf_hash
-from accord.tlog.policy import VerifiedCheckpoint, freshness_ms, verify_checkpoint
+from accord.tlog.policy import Policy, VerifiedCheckpoint, freshness_ms, verify_checkpoint
 from accord.tlog.tiles import Tile, bundles_for
 from accord.wire.errors import Malformed, Unproven
 from accord.wire.ids import TRIAL_PREFIX, TimeMs
@@ -81,7 +82,8 @@ class Follower:
         return self.frontier.size
 
     def offer(self, note: bytes, now_ms: TimeMs | None = None) -> Pull | None:
-        """What to fetch to reach this checkpoint; None if we are there (its times are taken over).
+        """What to fetch to reach this checkpoint; None if we are there (its times are taken over,
+        where they are later than those we have).
 
         `now_ms` asks for fresh cosignatures too; a stored checkpoint is read back without.
         Raises: Malformed; Unproven with `tlog.*` (not signed as the policy asks),
@@ -98,10 +100,16 @@ class Follower:
             if age_ms > STALE_MS_MAX:
                 raise Unproven("follow.stale", age_ms=age_ms)
         if checkpoint.size == self.size:
-            self.checkpoint = checkpoint
+            if self._is_fresher(checkpoint, policy):
+                self.checkpoint = checkpoint
             return None
         bundles = tuple(bundles_for(checkpoint.size, self.size - self.size % 256))
         return Pull(checkpoint, self.size, bundles)
+
+    def _is_fresher(self, checkpoint: VerifiedCheckpoint, policy: Policy) -> bool:
+        """Or whoever replays an old head of the same log would make it look stale."""
+        known = self.checkpoint
+        return known is None or freshness_ms(checkpoint, policy, 0) < freshness_ms(known, policy, 0)
 
     def stage(self, pull: Pull, leaves: Sequence[bytes]) -> Staged:
         """Verify and fold new leaves; nothing changes yet.
@@ -119,10 +127,11 @@ class Follower:
         entries: list[FoldedEntry] = []
         for index, leaf in enumerate(leaves, self.size):
             entries.append(self._fold(draft, index, leaf))
+        # Kept as the new policy reads it: the age of a head is that of the quorum it leads to.
         after = policy_of(draft, self.chain)
-        verify_checkpoint(pull.checkpoint.raw, after, origin=self.chain)
+        checkpoint = verify_checkpoint(pull.checkpoint.raw, after, origin=self.chain)
         return Staged(
-            pull.checkpoint, self.size, tuple(leaves), tuple(entries), draft.writes(), frontier
+            checkpoint, self.size, tuple(leaves), tuple(entries), draft.writes(), frontier
         )
 
     def _fold(self, draft: Draft, index: int, leaf: bytes) -> FoldedEntry:
@@ -130,6 +139,10 @@ class Follower:
             entry = parse_entry(leaf)
         except Malformed as err:
             raise Unproven("follow.rejected", index=index, why=err.code) from err
+        if (
+            entry.time_ms < consortium(draft).time_ms
+        ):  # Deadlines count from it: no ledger does this.
+            raise Unproven("follow.rejected", index=index, why="entry.time")
         accepted = apply(draft, self.chain, entry.statement, entry.time_ms)
         if isinstance(accepted, RejectCode):
             raise Unproven("follow.rejected", index=index, why=accepted.code)

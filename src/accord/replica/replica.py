@@ -24,6 +24,9 @@ from accord.replica.store import ReplicaStore
 from accord.statements.bodies import Epoch, Publish, Wrap
 from accord.statements.entries import parse_entry
 from accord.statements.envelope import parse_envelope
+from accord.tlog.checkpoint import parse_checkpoint
+from accord.tlog.merkle import Frontier, leaf_hash
+from accord.tlog.note import parse_note
 from accord.tlog.policy import VerifiedCheckpoint
 from accord.tlog.tiles import parse_bundle
 from accord.wire.digests import sha256
@@ -79,6 +82,7 @@ class Replica:
         self._store = ReplicaStore(path)
         self._identity = identity
         self._missing_keys: set[tuple[GroupId, int]] = set()
+        self._behind = Frontier()  # Of our log, at the size of the last head that lagged.
         self.keyring = Keyring()
         # Counts up when a key opens batches that were passed over before: fold again from zero.
         self.generation = 0
@@ -150,9 +154,10 @@ class Replica:
         before = self.size
         self.refresh()  # Another process of ours may have been here first.
         for note, at_ms in self._steps(source, now_ms):
-            pull = self._follower.offer(note, at_ms)
+            pull = self._offer(note, at_ms)
             if pull is None:
-                self._store.store_entries(self.size, (), self.size, note, replaces=None)
+                if self._follower.checkpoint is not None and self._follower.checkpoint.raw == note:
+                    self._store.store_entries(self.size, (), self.size, note, replaces=None)
                 continue
             staged = self._follower.stage(pull, _fetch_leaves(source, pull, progress))
             after = self._draft(staged)
@@ -174,7 +179,7 @@ class Replica:
         """(checkpoint, time to be fresh at): transitions first, where the policy has moved on."""
         note = source.fetch_checkpoint()
         try:
-            self._follower.offer(note, now_ms)
+            self._offer(note, now_ms)
         except Unproven as err:
             sizes = [size for size in source.fetch_transitions() if size > self.size]
             if err.code != "tlog.quorum" or not sizes:
@@ -183,6 +188,36 @@ class Replica:
                 yield source.fetch_checkpoint_at(size), None
             note = source.fetch_checkpoint()
         yield note, now_ms
+
+    def _offer(self, note: bytes, now_ms: TimeMs | None) -> Pull | None:
+        """As the follower's. A head that a quorum signed for another log is kept: with ours it is
+        proof, that anybody can check, of who signed both."""
+        try:
+            return self._follower.offer(note, now_ms)
+        except Unproven as err:
+            if err.code not in ("follow.rollback", "follow.split_view"):
+                raise
+            head = parse_checkpoint(parse_note(note).text)
+            if self._root_at(head.size) == head.root:
+                raise  # Our own log: that node only lags behind.
+            self._store.store_evidence(note)
+            raise Unproven("follow.split_view", size=head.size) from err
+
+    def _root_at(self, size: int) -> bytes:
+        """The root of our first `size` leaves. What was hashed is kept: nodes lag by a few."""
+        grown = self._behind if self._behind.size <= size else Frontier()
+        while grown.size < size:
+            end = min(size, grown.size + FOLD_AT_ONCE)
+            leaves = self._store.leaves(grown.size, end)
+            if len(leaves) != end - grown.size:
+                raise Broken("replica.entries", wanted=end - grown.size, have=len(leaves))
+            grown = grown.extend(map(leaf_hash, leaves))
+        self._behind = grown
+        return grown.root()
+
+    def evidence(self) -> list[bytes]:
+        """Heads of another log than ours, each signed by a quorum."""
+        return self._store.evidence()
 
     def _draft(self, staged: Staged) -> Draft:
         """The state as it will be."""

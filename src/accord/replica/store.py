@@ -9,11 +9,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from accord.wire.errors import Unavailable, Unproven
+from accord.wire.limits import EVIDENCE_NOTES_MAX
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS blobs (sha256 BLOB PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS evidence (note BLOB PRIMARY KEY);
 """
 
 
@@ -71,6 +73,15 @@ class ReplicaStore:
                 ("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", [(size, note)]),
             ]
         )
+
+    def evidence(self) -> list[bytes]:
+        """Signed heads of another log than ours, oldest first."""
+        return [_bytes(row[0]) for row in self._query("SELECT note FROM evidence ORDER BY rowid")]
+
+    def store_evidence(self, note: bytes) -> None:
+        """Keep a note, if it is new and there is room: one says all, a flood says no more."""
+        sql = "INSERT OR IGNORE INTO evidence SELECT ? WHERE (SELECT count(*) FROM evidence) < ?"
+        self._write([(sql, [(note, EVIDENCE_NOTES_MAX)])])
 
     def _query(self, sql: str, args: Sequence[object] = ()) -> list[tuple[object, ...]]:
         try:

@@ -47,6 +47,7 @@ COSIGN_AGAIN_MS: Final = (
     300_000  # A freeze is visible: heads are signed again though nothing changed.
 )
 FRESH_MS_MAX: Final = 3_600_000  # A quorum older than this raises an alarm.
+EVIDENCE_NOTES_MAX: Final = 64  # Heads of another log that a replica keeps.
 STALE_MS_MAX: Final = 86_400_000  # And at a day the list is stale: matching goes on and says so.
 
 # Media
@@ -61,6 +62,7 @@ DECODER_FILES_MAX: Final = 500  # Files before a decoder worker is recycled.
 DECODER_START_MS: Final = 20_000  # A worker loads its codecs in about 0.5 s on an idle core.
 DECODER_QUEUE_MAX: Final = 64  # Files that wait for a decoder worker; more are told to back off.
 DECODER_QUEUE_WAIT_MS: Final = 30_000  # The longest one waits for a worker.
+PDQ_DRIFT_MAX: Final = 10  # Bits between a scaled decoding's fingerprint and the exact one.
 PDQ_QUALITY_MIN: Final = 50  # Below it a fingerprint says too little to be listed or matched.
 
 # Matching
