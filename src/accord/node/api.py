@@ -71,6 +71,9 @@ _ERROR_SCHEMA: Final = {
     },
 }
 _ERROR: Final = {"content": {"application/json": {"schema": _ERROR_SCHEMA}}}
+_ODD: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"description": "A parameter that does not read", **_ERROR},
+}
 _ABSENT: Final[dict[int | str, dict[str, Any]]] = {
     400: {"description": "Not a path of this log", **_ERROR},
     404: {"description": "Not there, or not there yet", **_ERROR},
@@ -202,8 +205,9 @@ def _text(content: bytes, headers: dict[str, str]) -> Response:
 
 
 def _raw(kind: str, what: str) -> dict[int | str, dict[str, Any]]:
-    schema = {"type": "string"} if kind == "text/plain" else {"type": "string", "format": "binary"}
-    return {200: {"description": what, "content": {kind: {"schema": schema}}}}
+    binary = {"type": "string", "format": "binary"}
+    schema = {"text/plain": {"type": "string"}, "application/json": {"type": "object"}}
+    return {200: {"description": what, "content": {kind: {"schema": schema.get(kind, binary)}}}}
 
 
 def _add_log(app: FastAPI, node: Node) -> None:
@@ -265,7 +269,7 @@ def _add_checkpoints(app: FastAPI, node: Node) -> None:
         """Who must have signed the newest checkpoint. A claim: derive it from the genesis."""
         return _text(node.head().policy, MOVING)
 
-    @app.get("/wait", response_class=Response, responses=note, tags=["log"])
+    @app.get("/wait", response_class=Response, responses=note | _ODD, tags=["log"])
     async def wait(
         size: Annotated[int, Query(ge=0, lt=2**63)],
         wait_ms: Annotated[int, Query(ge=0, le=LONG_POLL_MS_MAX)] = LONG_POLL_MS_MAX,
