@@ -1,5 +1,6 @@
 """The cosigner's promise, with a disk that breaks at every write."""
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import pytest
@@ -9,6 +10,7 @@ from accord.tlog import (
     Checkpoint,
     Cosigner,
     CosignerState,
+    Note,
     SignatureLine,
     parse_cosigner_state,
     prove_consistency,
@@ -159,3 +161,42 @@ def test_the_state_record() -> None:
             parse_cosigner_state(bad, ORIGIN)
     with pytest.raises(Malformed, match=r"^tlog\.cosigner_state\b"):
         parse_cosigner_state(raw, "other")
+
+
+def test_a_memory_out_of_a_backup_is_noticed_by_what_others_hold() -> None:
+    """The disk forgot everything after the head of size 3, and the node's store with it."""
+    disk = Disk()
+    ask(disk, head(3), 0, 3, 100)
+    backup = disk.record
+    seen = {size: ask(disk, head(size), 3, size, 100 + size) for size in (3, 8)}
+    notes = {size: Note(head(size), (line,)).encode() for size, line in seen.items()}
+    cosigner = Cosigner(ORIGIN, KEY.key, disk)
+    for note in notes.values():
+        cosigner.recall(note)  # It remembers all that it signed.
+    disk.record = backup
+    for note in notes.values():  # A later head; and the same one at a later time.
+        with pytest.raises(Broken, match=r"cosigner\.state_older"):
+            cosigner.recall(note)
+    disk.record = None
+    with pytest.raises(Broken, match=r"cosigner\.state_older"):
+        cosigner.recall(notes[3])
+    disk.record = CosignerState(8, sha(b"fork"), 1_000).encode(ORIGIN)  # Restored, then led astray.
+    with pytest.raises(Broken, match=r"cosigner\.state_older"):
+        cosigner.recall(notes[8])
+
+
+def test_notes_of_others_halt_no_cosigner() -> None:
+    disk = Disk()
+    line = ask(disk, head(3), 0, 3, 100)
+    cosigner = Cosigner(ORIGIN, KEY.key, disk)
+    other = Signer(f"{ORIGIN}/agency-1")
+    stranger = Cosigner(ORIGIN, other.key, Disk()).cosign(head(8), (), 500, other.sign)
+    cosigner.recall(Note(head(8), (stranger,)).encode())
+    forged = replace(line, signature=next(flips(line.signature)))
+    for text, lines in ((head(3), (forged,)), (head(8), (line,)), (forked(3), (line,))):
+        with pytest.raises(Unproven):
+            cosigner.recall(Note(text, lines).encode())
+    with pytest.raises(Malformed):
+        cosigner.recall(b"noise")
+    with pytest.raises(Unproven, match=r"tlog\.origin"):
+        cosigner.recall(Note(head(3, "other"), (line,)).encode())

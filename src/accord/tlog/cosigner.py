@@ -14,7 +14,15 @@ from typing import Final, Protocol
 
 from accord.tlog.checkpoint import Checkpoint, parse_checkpoint
 from accord.tlog.merkle import EMPTY_ROOT, HASH_BYTES, verify_consistency
-from accord.tlog.note import Algorithm, NoteKey, Sign, SignatureLine, cosign_text
+from accord.tlog.note import (
+    Algorithm,
+    NoteKey,
+    Sign,
+    SignatureLine,
+    cosign_text,
+    parse_note,
+    verify_line,
+)
 from accord.wire.digests import labelled_sha256
 from accord.wire.errors import Broken, Malformed, Unavailable, Unproven
 from accord.wire.limits import LOG_SIZE_MAX
@@ -83,6 +91,27 @@ class Cosigner:
     def state(self) -> CosignerState:
         """Where a consistency proof must start from. Raises: Unavailable, Broken."""
         return self._store.load() or CosignerState()
+
+    def recall(self, raw: bytes) -> None:
+        """Look at a head that somebody else holds, before the first signature after a start. A disk
+        that was restored whole, the node's store with it, knows nothing of what was signed since;
+        other agencies' nodes do.
+
+        Raises: Broken with `cosigner.state_older`, where our own key signed what is not remembered;
+        Malformed, Unproven, for a note that shows nothing: its source errs or lies, we go on.
+        """
+        note = parse_note(raw)
+        checkpoint = parse_checkpoint(note.text)
+        if checkpoint.origin != self._origin:
+            raise Unproven("tlog.origin")
+        state = self.state()
+        for line in note.lines:
+            said = verify_line(line, note.text, self._key) if line.is_by(self._key) else None
+            if said is None:
+                continue
+            is_forked = checkpoint.size == state.size and checkpoint.root != state.root
+            if is_forked or checkpoint.size > state.size or said.time_s > state.time_s:
+                raise Broken("cosigner.state_older", have=state.size, signed=checkpoint.size)
 
     def cosign(self, text: bytes, proof: Sequence[bytes], now_s: int, sign: Sign) -> SignatureLine:
         """This cosigner's line under the checkpoint `text`.
