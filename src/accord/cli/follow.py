@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -17,7 +17,8 @@ from rich.console import Console
 from accord.cli.assemble import connected, open_replica
 from accord.client.home import open_home
 from accord.client.http import NodeClient
-from accord.replica.replica import Replica, sync_any
+from accord.client.mirrored import MirroredLog
+from accord.replica.replica import LogSource, Replica, sync_any
 from accord.wire.errors import AccordError, Broken, Malformed, Unavailable
 from accord.wire.ids import TimeMs
 from accord.wire.limits import FOLLOW_BACKOFF_MS_MAX, FOLLOW_WAIT_MS
@@ -25,7 +26,8 @@ from accord.wire.limits import FOLLOW_BACKOFF_MS_MAX, FOLLOW_WAIT_MS
 _HELP = """Follow the ledger into the home's replica: verify each entry, keep it, open what is ours.
 
 It asks the nodes of home.toml in their order, and refuses, with the reason, whatever does not
-prove itself. With --once it stops at the newest checkpoint.
+prove itself. With --once it stops at the newest checkpoint. With --mirror the log comes from a
+static mirror, which anybody may run, and from nodes only what is for members.
 
 Exit status: 0 when stopped or up to date, 1 if --once found no node that told the truth.
 
@@ -34,8 +36,11 @@ Examples:
     accord follow --home ./nl-police
 
     accord follow --home ./clouddrive --once --json
+
+    accord follow --home ./clouddrive --mirror https://log.example
 """
 FIRST_BACKOFF_S = 0.25
+MIRROR_PAUSE_S = 1.0
 
 
 def register(app: typer.Typer) -> None:
@@ -48,18 +53,26 @@ def follow(
         Path, typer.Option("--home", envvar="ACCORD_HOME", help="The member's home directory.")
     ],
     once: Annotated[bool, typer.Option("--once", help="Stop at the newest checkpoint.")] = False,
+    mirror: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="A static mirror to read the log from; repeatable."),
+    ] = None,
     trial: Annotated[bool, typer.Option("--trial", help="Accept a trial's ledger.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
 ) -> None:
     opened = open_home(home)
-    with connected(opened) as nodes, closing(open_replica(opened, trial)) as replica:
+    with ExitStack() as stack:
+        nodes = stack.enter_context(connected(opened))
+        replica = stack.enter_context(closing(open_replica(opened, trial)))
         if not nodes:
             raise Malformed("cli.no_node", mend="name a node in home.toml")
+        mirrors = [stack.enter_context(NodeClient(url)) for url in mirror or ()]
+        sources = [MirroredLog(static, nodes[0]) for static in mirrors]
         teller = _Teller(replica, as_json)
         if once:
-            teller.round(nodes)
+            teller.round([*sources, *nodes])
         else:
-            _follow_on(replica, nodes, teller)
+            _follow_on(replica, nodes, sources, teller)
 
 
 class _Teller:
@@ -71,14 +84,15 @@ class _Teller:
         self._told: set[str] = set()
         self._errors = Console(stderr=True)
 
-    def round(self, nodes: Sequence[NodeClient]) -> None:
-        """Raises: AccordError, when no node told the truth."""
-        gained, lies = sync_any(self._replica, nodes, _now(), self._progress)
+    def round(self, sources: Sequence[LogSource]) -> int:
+        """Entries gained. Raises: AccordError, when no source told the truth."""
+        gained, lies = sync_any(self._replica, sources, _now(), self._progress)
         for name, lie in lies:
             self.refused(name, lie)
         if gained or not self._told & {"synced"}:
             self._told.add("synced")
             self._synced(gained)
+        return gained
 
     def refused(self, name: str, err: AccordError) -> None:
         if f"{name} {err}" in self._told:
@@ -125,7 +139,12 @@ class _Teller:
             self._errors.print(f"fetching {what}: {done + 1} of {total}", end=end)
 
 
-def _follow_on(replica: Replica, nodes: Sequence[NodeClient], teller: _Teller) -> None:
+def _follow_on(
+    replica: Replica,
+    nodes: Sequence[NodeClient],
+    mirrors: Sequence[MirroredLog],
+    teller: _Teller,
+) -> None:
     """Until SIGTERM or Ctrl-C. A stop during a long poll ends it: nothing is half written."""
     stopping = threading.Event()
 
@@ -138,9 +157,11 @@ def _follow_on(replica: Replica, nodes: Sequence[NodeClient], teller: _Teller) -
     try:
         while not stopping.is_set():
             try:
-                teller.round(nodes)
+                gained = teller.round([*mirrors, *nodes])
                 teller.recovered()
                 backoff_s = FIRST_BACKOFF_S
+                if mirrors and not gained:  # A node may be ahead of the mirror for a while.
+                    stopping.wait(MIRROR_PAUSE_S)
                 _wait(replica, nodes)
             except Broken:
                 raise

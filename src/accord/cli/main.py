@@ -14,6 +14,7 @@ from accord.cli import (
     follow,
     founding,
     keys,
+    mirror,
     node,
     platform,
     scan,
@@ -51,6 +52,7 @@ def _root(
 
 fingerprint.register(app)
 node.register(app)
+mirror.register(node.log_app)
 founding.register(app)
 agency.register(app)
 keys.register(app)

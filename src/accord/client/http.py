@@ -100,7 +100,7 @@ class NodeClient:
 
     def fetch_checkpoint_at(self, size: int) -> bytes:
         """The checkpoint at which the policy changed."""
-        return self._ask(_Ask("GET", f"/checkpoint/{size}", CHECKPOINT_BYTES_MAX))
+        return self._ask(_Ask("GET", f"/transition/{size}", CHECKPOINT_BYTES_MAX))
 
     def fetch_transitions(self) -> list[int]:
         """The sizes at which the policy changed, ascending, as the node claims them."""

@@ -146,6 +146,10 @@ class Replica:
             return [step for step in self._store.checkpoints() if step[0] > self.size]
         return newest
 
+    def transitions(self) -> list[tuple[int, bytes]]:
+        """(size, note) of the heads at which the policy moved on, the newest head left out."""
+        return [step for step in self._store.checkpoints() if step[0] < self.size]
+
     def sync(self, source: LogSource, now_ms: TimeMs, progress: Progress = no_progress) -> int:
         """Follow a source to its newest checkpoint. Entries gained.
 
