@@ -24,7 +24,8 @@ from accord.ledger.genesis import encode_genesis
 from accord.node.api import Node, make_app
 from accord.node.auth import Gate
 from accord.node.cosigning import Cosigning, homes_beside
-from accord.node.process import STORE_FILE, listen
+from accord.node.process import listen
+from accord.node.settings import STORE_FILE
 from accord.node.solo import SoloEngine
 from accord.node.store import Connect, Store, connect_sqlite
 from accord.statements.bodies import Role

@@ -19,7 +19,7 @@ from accord.client.home import GENESIS_FILE, Home
 from accord.client.http import NodeClient
 from accord.ledger.block import Ledger
 from accord.ledger.genesis import parse_genesis
-from accord.node.process import STORE_FILE
+from accord.node.settings import STORE_FILE
 from accord.node.store import Store
 from accord.statements.bodies import Header, Parameters, Propose, Role
 from accord.statements.entries import parse_entry

@@ -11,22 +11,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from accord.fingerprint import (
-    REASONS,
-    Digests,
-    Fingerprinted,
-    FramePdq,
-    Unhashable,
-    UnhashableCode,
-)
-from accord.media import DecoderPool, Unlisted, read_file, walk
+if TYPE_CHECKING:
+    from accord.fingerprint import Digests, Fingerprinted, FramePdq, Unhashable
+    from accord.media import DecoderPool, Unlisted
 
+# Imports inside functions: the decoders would slow every other command's start.
 EXIT_SOME_UNHASHABLE = 1
 _AHEAD_PER_JOB = 4  # Files read ahead of the output: enough to keep workers busy, few in memory.
 
@@ -65,22 +60,26 @@ def fingerprint(
     ] = None,
     _: Annotated[bool, typer.Option("--json", help="JSON lines, as it prints anyway.")] = False,
 ) -> None:
+    from accord.media import DecoderPool, walk  # noqa: PLC0415  (see the top)
+
     unhashable = 0
     found = list(walk(paths))
     with DecoderPool(min(jobs or os.cpu_count() or 1, max(1, len(found)))) as pool, _bar() as bar:
         task = bar.add_task("Fingerprinting", total=len(found))
         for path, answer in _answers(pool, found):
-            line = json.dumps(line_of(path, answer), separators=(",", ":"))
-            sys.stdout.write(line + "\n")
+            line = line_of(path, answer)
+            sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
             sys.stdout.flush()  # A reader at a pipe's other end sees each file at once.
-            unhashable += isinstance(answer, Unhashable)
+            unhashable += not line["ok"]
             bar.advance(task)
     if unhashable:
         raise typer.Exit(EXIT_SOME_UNHASHABLE)
 
 
-def line_of(path: Path, answer: Fingerprinted | Unhashable) -> dict[str, object]:
+def line_of(path: Path, answer: "Fingerprinted | Unhashable") -> dict[str, object]:
     """One file's JSON object. Its keys are part of the public interface."""
+    from accord.fingerprint import REASONS, Unhashable  # noqa: PLC0415  (see the top)
+
     if isinstance(answer, Unhashable):
         failed: dict[str, object] = {
             "path": str(path),
@@ -103,7 +102,7 @@ def line_of(path: Path, answer: Fingerprinted | Unhashable) -> dict[str, object]
     }
 
 
-def _digests(digests: Digests) -> dict[str, object]:
+def _digests(digests: "Digests") -> dict[str, object]:
     return {
         "md5": digests.md5.hex(),
         "sha1": digests.sha1.hex(),
@@ -111,7 +110,7 @@ def _digests(digests: Digests) -> dict[str, object]:
     }
 
 
-def _frame(view: FramePdq) -> dict[str, object]:
+def _frame(view: "FramePdq") -> dict[str, object]:
     return {
         "index": view.index,
         "time_ms": view.time_ms,
@@ -121,9 +120,11 @@ def _frame(view: FramePdq) -> dict[str, object]:
 
 
 def _answers(
-    pool: DecoderPool, found: Iterable[Path | Unlisted]
-) -> Iterator[tuple[Path, Fingerprinted | Unhashable]]:
+    pool: "DecoderPool", found: "Iterable[Path | Unlisted]"
+) -> "Iterator[tuple[Path, Fingerprinted | Unhashable]]":
     """Each file's answer in the order of `found`, with a bounded number of files in memory."""
+    from accord.media import Unlisted  # noqa: PLC0415  (see the top)
+
     ahead: deque[tuple[Path, Future[Fingerprinted | Unhashable]]] = deque()
     threads = ThreadPoolExecutor(pool.workers)
     try:
@@ -139,7 +140,10 @@ def _answers(
         threads.shutdown(cancel_futures=True)  # An interrupt waits for the files in work alone.
 
 
-def _answer(pool: DecoderPool, item: Path | Unlisted) -> Fingerprinted | Unhashable:
+def _answer(pool: "DecoderPool", item: "Path | Unlisted") -> "Fingerprinted | Unhashable":
+    from accord.fingerprint import Unhashable, UnhashableCode  # noqa: PLC0415  (see the top)
+    from accord.media import Unlisted, read_file  # noqa: PLC0415
+
     if isinstance(item, Unlisted):
         return Unhashable(UnhashableCode.UNREADABLE, None)
     data = read_file(item)

@@ -27,10 +27,11 @@ import httpx
 from accord.agency.founding import AgencyPlan, found_homes
 from accord.client.files import write_durably
 from accord.client.home import open_home
-from accord.node.process import RUNNING_FILE, STORE_FILE
 from accord.node.settings import (
     BLOCK_MS,
     NODE_DIRECTORY,
+    RUNNING_FILE,
+    STORE_FILE,
     Peer,
     Settings,
     peer_id_of,
@@ -81,6 +82,7 @@ class Testnet:
             mend = "accord testnet up, or --dir"
             raise Malformed("testnet.missing", path=str(directory), mend=mend) from err
         self.directory = directory
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     @property
     def names(self) -> tuple[MemberId, ...]:
@@ -199,9 +201,11 @@ class Testnet:
         command = [sys.executable, "-m", "accord.cli.main", "node", "run"]
         command += ["--engine", "cometbft", "--home", str(self.home(name))]
         with self._log(name).open("ab") as log:
-            return subprocess.Popen(  # noqa: S603 - this program's own command.
+            child = subprocess.Popen(  # noqa: S603 - this program's own command.
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self._children[child.pid] = child
+        return child
 
     def _wait_gone(self, name: MemberId, pid: int) -> None:
         deadline = time.monotonic() + STOP_WAIT_S
@@ -209,6 +213,8 @@ class Testnet:
             if time.monotonic() > deadline:
                 raise Unavailable("testnet.not_stopped", node=name, pid=pid)
             time.sleep(0.02)
+        if pid in self._children:
+            self._children.pop(pid).wait()
 
     def _node(self, name: MemberId) -> Path:
         return self.home(name) / NODE_DIRECTORY

@@ -37,14 +37,19 @@ from accord.node.comet_process import EngineProcess, find_cometbft
 from accord.node.cosigning import Cosigning, homes_beside
 from accord.node.engine import Engine
 from accord.node.peers import PeerNode, Signed
-from accord.node.settings import NODE_DIRECTORY, load_settings, peer_key, split_address
+from accord.node.settings import (
+    NODE_DIRECTORY,
+    RUNNING_FILE,
+    STORE_FILE,
+    load_settings,
+    peer_key,
+    split_address,
+)
 from accord.node.solo import SoloEngine
 from accord.node.store import LogReader, Store
 from accord.wire.errors import Broken, Malformed, Unavailable
 from accord.wire.ids import TimeMs
 
-STORE_FILE = "node.db"
-RUNNING_FILE = "node.json"
 LOCK_FILE = "lock"
 ENGINE_LOG_FILE = "engine.log"
 STOP_WAIT_S = 3

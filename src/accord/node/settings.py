@@ -27,6 +27,8 @@ from accord.wire.ids import NAME_RE, MemberId
 from accord.wire.limits import PEERS_MAX
 
 SETTINGS_FILE: Final = "node.toml"
+STORE_FILE: Final = "node.db"
+RUNNING_FILE: Final = "node.json"  # Its address and process id, while it runs.
 PEER_KEY_FILE: Final = "peer.key"
 NODE_DIRECTORY: Final = "node"  # In an agency's home.
 PEER_ID_BYTES: Final = 20  # The engine names a peer by so much of SHA-256 of its key.

@@ -14,7 +14,6 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from accord.cli.demo.pictures import credits_text
 from accord.wire.errors import AccordError
 
 _HELP: Final = """The whole story on benign photographs without people; then a drive in the browser.
@@ -67,13 +66,14 @@ def demo(
         bool, typer.Option("--credits", help="Say where the photographs come from, and exit.")
     ] = False,
 ) -> None:
-    if show_credits:
-        sys.stdout.write(credits_text() + "\n")
-        return
     # Here and not above: these load the whole product, and `--help` is to be quick.
+    from accord.cli.demo.pictures import credits_text  # noqa: PLC0415
     from accord.cli.demo.story import Step, Story, lay_out, summary  # noqa: PLC0415
     from accord.cli.demo.world import World  # noqa: PLC0415
 
+    if show_credits:
+        sys.stdout.write(credits_text() + "\n")
+        return
     console = Console(stderr=as_json, highlight=False)
     place = directory or Path(tempfile.mkdtemp(prefix="accord-demo-"))
 
