@@ -55,6 +55,12 @@ def register(app: typer.Typer) -> None:
     app.command("demo", help=_HELP)(demo)
 
 
+def _say_credits() -> None:
+    from accord.cli.demo.pictures import credits_text  # noqa: PLC0415  (as in `demo`)
+
+    sys.stdout.write(credits_text() + "\n")
+
+
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Run the story headless and exit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON report.")] = False,
@@ -67,12 +73,11 @@ def demo(
     ] = False,
 ) -> None:
     # Here and not above: these load the whole product, and `--help` is to be quick.
-    from accord.cli.demo.pictures import credits_text  # noqa: PLC0415
     from accord.cli.demo.story import Step, Story, lay_out, summary  # noqa: PLC0415
     from accord.cli.demo.world import World  # noqa: PLC0415
 
     if show_credits:
-        sys.stdout.write(credits_text() + "\n")
+        _say_credits()
         return
     console = Console(stderr=as_json, highlight=False)
     place = directory or Path(tempfile.mkdtemp(prefix="accord-demo-"))
