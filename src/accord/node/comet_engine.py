@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from accord.ledger.codes import RejectCode
@@ -42,7 +43,7 @@ from accord.wire.limits import (
 
 TICK_S: Final = 1.0  # Signs again what is due, stores late lines, asks the engine how it is.
 AHEAD_WAIT_S: Final = 10.0  # How long a head beyond our log may wait for us to get there.
-LAG_MS_MAX: Final = 15_000  # Entries without a quorum for so long: something is wrong.
+LAG_MS_MAX: Final = 15_000  # Statements without a block or a quorum for so long: trouble.
 
 Clock = Callable[[], TimeMs]
 T = TypeVar("T")
@@ -56,6 +57,7 @@ class _Waiting:
     raw: bytes
     envelope: Envelope
     answer: "asyncio.Future[Verdict]"
+    since_ms: TimeMs
     entry: int | None = None
 
     @property
@@ -130,7 +132,10 @@ class CometEngine:
 
     def gauges(self) -> dict[str, float]:
         now, seen = self._clock(), self._figures
-        lag = 0 if seen.lagging_since_ms is None else now - seen.lagging_since_ms
+        waits = [now - item.since_ms for item in self._flying.values()]
+        if seen.lagging_since_ms is not None:
+            waits.append(now - seen.lagging_since_ms)
+        lag = max(waits, default=0)
         block_age = now - seen.committed_ms
         is_live = lag < LAG_MS_MAX and block_age < STALL_MS_MAX and not seen.is_catching_up
         return {
@@ -288,7 +293,8 @@ class CometEngine:
         total = sum(len(item.raw) for item in self._flying.values())
         if total + len(raw) > SUBMIT_QUEUE_BYTES_MAX:
             raise Unavailable("node.busy", bytes=total)
-        item = _Waiting(raw, envelope, asyncio.get_running_loop().create_future())
+        answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        item = _Waiting(raw, envelope, answer, self._clock())
         self._flying[envelope.digest] = item
         return item
 
@@ -337,11 +343,14 @@ class CometEngine:
     async def _sign_heads(self) -> None:
         """Sign what is committed, in order, and store what gets its quorum."""
         loop = asyncio.get_running_loop()
-        tick = loop.time()
+        tick, is_recalled = loop.time(), False
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._sign.wait(), TICK_S)
             self._sign.clear()
+            if not is_recalled and not self._figures.is_catching_up:
+                await self._recall()
+                is_recalled = True
             while not self._figures.is_catching_up:
                 raw = await self._write(lambda: self._heads.sign_next(self._seconds()))
                 if raw is None:
@@ -379,6 +388,18 @@ class CometEngine:
         self._moved = asyncio.Event()
         for entry in sorted(entry for entry in self._decided if entry < head.size):
             self._answer(self._decided[entry], entry)
+
+    async def _recall(self) -> None:
+        """Before our first signature: do others hold one of ours that our disk knows nothing of?"""
+        heads = await asyncio.gather(
+            *(peer.fetch_checkpoint() for peer in self._peers), return_exceptions=True
+        )
+        for raw in heads:
+            if isinstance(raw, bytes):
+                with suppress(Malformed, Unproven):
+                    await self._write(partial(self._heads.recall, raw))
+            elif not isinstance(raw, Unavailable | Malformed):
+                raise raw
 
     async def _pass_change(self) -> None:
         """Others may have the signed head of a policy change that we came to late."""
@@ -422,5 +443,3 @@ def _failure_of(tasks: "Sequence[asyncio.Task[None]]") -> BaseException | None:
         if task.done() and not task.cancelled():
             return task.exception() or Broken("node.task_ended")
     return None
-
-

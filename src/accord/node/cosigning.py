@@ -125,6 +125,16 @@ class Cosigning:
         lines = ((key, self._line(key, checkpoint, text, now_s)) for key in wanted)
         return [(key, line) for key, line in lines if line is not None]
 
+    def recall(self, raw: bytes) -> None:
+        """Look at a head that another node holds, before the first signature after a start.
+
+        Raises: Broken, where a local cosigner signed it and does not remember; Malformed, Unproven,
+        for a note that shows nothing.
+        """
+        self._local |= self._open()
+        for cosigner, _ in self._local.values():
+            cosigner.recall(raw)
+
     def _line(
         self, key: NoteKey, checkpoint: Checkpoint, text: bytes, now_s: int
     ) -> SignatureLine | None:

@@ -111,6 +111,10 @@ class Heads:
                 self._unsigned.discard(size)
         return self.stored(now_s) if ready else None
 
+    def recall(self, raw: bytes) -> None:
+        """As `Cosigning.recall`."""
+        self._cosigning.recall(raw)
+
     def blocked_at(self) -> int | None:
         """The policy change whose head we signed and that still lacks a quorum."""
         return self._gate if self._gate in self._unsigned else None

@@ -119,6 +119,10 @@ class PeerNode:
             raise Malformed("peer.answer")
         return [str(note).encode() for note in items]
 
+    async def fetch_checkpoint(self) -> bytes:
+        """The peer's newest head. Raises: Unavailable, Malformed."""
+        return await self._get("/checkpoint", {}, CHECKPOINT_BYTES_MAX)
+
     async def fetch_checkpoint_at(self, size: int) -> bytes:
         """The head of a policy change, as the peer assembled it. Raises: Unavailable, Malformed."""
         return await self._get(f"/transition/{size}", {}, CHECKPOINT_BYTES_MAX)
