@@ -51,8 +51,8 @@ def main() -> None:
         send(b"hello")
     send(b"ready")
     while True:
-        data = read(int.from_bytes(read(4), "big"))
-        BEHAVIOURS[data[:1]]()
+        data = read(int.from_bytes(read(4), "big"))  # How to decode, and the file.
+        BEHAVIOURS[data[1:2]]()
 
 
 if __name__ == "__main__":

@@ -3,14 +3,18 @@
 import asyncio
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import worker_kit
 from accord.fingerprint import (
+    Decoding,
     Fingerprinted,
     Unhashable,
     UnhashableCode,
@@ -67,6 +71,31 @@ def test_a_worker_answers_as_the_pure_function_does(real: DecoderPool) -> None:
     for data in files:
         assert real.fingerprint(data) == fingerprint_bytes(data)
     assert len(real.worker_pids()) == 1
+
+
+def test_a_worker_decodes_as_it_is_asked_to(real: DecoderPool) -> None:
+    data = encoded(picture(4, (640, 480)), "JPEG")
+    for decoding in (Decoding.SCALED, Decoding.EXACT, Decoding.SCALED):
+        answer = real.fingerprint(data, decoding)
+        assert answer == fingerprint_bytes(data, decoding)
+        assert isinstance(answer, Fingerprinted)
+        assert answer.is_exact == (decoding is Decoding.EXACT)
+    known = digests_of(b"another file")
+    assert real.fingerprint(data, digests=known).digests == known
+
+
+def test_files_larger_than_a_pipe_go_through(real: DecoderPool) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (1100, 1500, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), "PNG")
+    assert len(data) > 4_000_000
+    assert real.fingerprint(data) == fingerprint_bytes(data)
+
+
+def test_a_worker_ends_at_a_question_it_does_not_know() -> None:
+    worker = subprocess.run(
+        WORKER_ARGV, input=b"\0\0\0\2?x", capture_output=True, check=True, timeout=60
+    )
+    assert worker.stdout == b"\0\0\0\5ready"
 
 
 def test_a_locked_worker_has_nothing_left_to_lose(real: DecoderPool) -> None:

@@ -7,9 +7,10 @@ and never an empty fingerprint. It decodes in the calling process: on bytes from
 Entry points: `fingerprint_bytes`, `examine`, `digests_of`. Rules: docs/spec/fingerprint.md.
 """
 
-from accord.fingerprint.decode import FORMATS, digests_of, examine, fingerprint_bytes
+from accord.fingerprint.decode import FORMATS, answer_of, digests_of, examine, fingerprint_bytes
 from accord.fingerprint.types import (
     REASONS,
+    Decoding,
     Digests,
     Examined,
     Fingerprint,
@@ -24,6 +25,7 @@ from accord.fingerprint.types import (
 __all__ = [
     "FORMATS",
     "REASONS",
+    "Decoding",
     "Digests",
     "Examined",
     "Fingerprint",
@@ -32,6 +34,7 @@ __all__ = [
     "MediaFacts",
     "Unhashable",
     "UnhashableCode",
+    "answer_of",
     "digests_of",
     "distance_bits",
     "examine",

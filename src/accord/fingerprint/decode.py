@@ -19,8 +19,10 @@ import pillow_heif
 from PIL import Image, UnidentifiedImageError
 
 from accord.fingerprint.formats import ANIMATED, FORMATS, FormatName, format_of, is_cut
-from accord.fingerprint.pixels import QUARTER_TURNS, fingerprints_of, orientation_of
+from accord.fingerprint.jpeg import scaled_fingerprint
+from accord.fingerprint.pixels import fingerprints_of
 from accord.fingerprint.types import (
+    Decoding,
     Digests,
     Examined,
     Fingerprinted,
@@ -29,6 +31,7 @@ from accord.fingerprint.types import (
     Unhashable,
     UnhashableCode,
 )
+from accord.fingerprint.upright import orientation_of, upright_size
 from accord.wire.limits import (
     ANIMATION_PIXELS_MAX,
     IMAGE_BYTES_MAX,
@@ -68,13 +71,18 @@ class _Refused(Exception):  # A verdict on its way out of this module, no error.
         self.code = code
 
 
-def fingerprint_bytes(data: bytes) -> Fingerprinted | Unhashable:
+def fingerprint_bytes(
+    data: bytes, decoding: Decoding = Decoding.EXACT
+) -> Fingerprinted | Unhashable:
     """All fingerprints of one file, or why there are none. Any bytes give one of the two."""
-    digests = digests_of(data)
-    answer = examine(data)
+    return answer_of(digests_of(data), examine(data, decoding))
+
+
+def answer_of(digests: Digests, answer: Examined | UnhashableCode) -> Fingerprinted | Unhashable:
+    """The decoded half of an answer and the digests, as one."""
     if isinstance(answer, UnhashableCode):
         return Unhashable(answer, digests)
-    return Fingerprinted(digests, answer.pdq, answer.facts)
+    return Fingerprinted(digests, answer.pdq, answer.facts, answer.is_exact)
 
 
 def digests_of(data: bytes) -> Digests:
@@ -86,7 +94,7 @@ def digests_of(data: bytes) -> Digests:
     )
 
 
-def examine(data: bytes) -> Examined | UnhashableCode:
+def examine(data: bytes, decoding: Decoding = Decoding.EXACT) -> Examined | UnhashableCode:
     """The part of `fingerprint_bytes` that runs decoders, as a worker runs it."""
     if not data:
         return UnhashableCode.EMPTY
@@ -99,6 +107,10 @@ def examine(data: bytes) -> Examined | UnhashableCode:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if name == "jpeg" and decoding is Decoding.SCALED:
+                scaled = _examine_scaled(data)
+                if scaled is not None:
+                    return scaled
             with Image.open(io.BytesIO(data), formats=[FORMATS[name]]) as image:
                 answer = _examine_image(image, name)
     except _Refused as refusal:
@@ -109,6 +121,19 @@ def examine(data: bytes) -> Examined | UnhashableCode:
         return _code_of(err, data, name)
     flat = all(view.quality < PDQ_QUALITY_MIN for view in answer.pdq)
     return UnhashableCode.TOO_FLAT if flat else answer
+
+
+def _examine_scaled(data: bytes) -> Examined | None:
+    """None where the exact path is to answer: what that says is the answer then."""
+    try:
+        found = scaled_fingerprint(data)
+    except (*_DECODER_ERRORS, MemoryError):
+        return None
+    if found is None:
+        return None
+    view = FramePdq(0, 0, found.fingerprint.bits, found.fingerprint.quality)
+    facts = MediaFacts("jpeg", found.width, found.height, 1)
+    return Examined((view,), facts, is_exact=False)
 
 
 def _code_of(err: Exception, data: bytes, name: FormatName) -> UnhashableCode:
@@ -124,9 +149,7 @@ def _examine_image(image: Image.Image, name: FormatName) -> Examined:
     main = image.tell() if name in ANIMATED else 0  # HEIF names its primary picture.
     image.load()
     _check_size(image)  # A decoder may learn the true size only while it decodes.
-    width, height = image.size
-    if orientation_of(image) in QUARTER_TURNS:
-        width, height = height, width
+    width, height = upright_size(image, orientation_of(image))
     views = [FramePdq(main, 0, f.bits, f.quality) for f in fingerprints_of(image)]
     frames = max(1, getattr(image, "n_frames", 1)) if name in ANIMATED else 1
     if frames > 1:

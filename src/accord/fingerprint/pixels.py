@@ -1,61 +1,54 @@
-"""From a decoded frame of any mode to the small RGB pictures that PDQ sees.
+"""From a decoded frame of any mode to its fingerprints.
 
-Not here: opening files (`decode`). The order is fixed: palette and bit modes to colour, area
-resampling to 1,024, wide ranges and colour spaces to RGB, orientation, alpha on white and black.
-Source: docs/spec/fingerprint.md, sections 3 to 6.
+Not here: opening files (`decode`), which way up (`upright`), PDQ itself (`pdq`). Opaque RGB and
+grey are looked at whole; all else is brought to 1,024 by area first, then to RGB, upright, and on
+white and black where it is transparent.
+Source: docs/spec/fingerprint.md, sections 3 to 7.
 """
 
 import io
 from typing import Final
 
 import numpy as np
-import pdqhash
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from accord.fingerprint.pdq import NOTHING, SIDE_MIN
+from accord.fingerprint.pdq_native import kernel_of
 from accord.fingerprint.types import Fingerprint
+from accord.fingerprint.upright import TURNS, orientation_of, upright_size, upright_strips
 
-SIDE_MAX: Final = 1024  # Longest side PDQ sees; its own filter goes on to 64 by 64 from there.
-ORIENTATION_TAG: Final = 0x0112
-_UPRIGHT: Final[dict[int, Image.Transpose]] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-QUARTER_TURNS: Final = frozenset({5, 6, 7, 8})
+SIDE_MAX: Final = 1024  # Longest side of a picture that takes more than luma to see.
 _SRGB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 _LAB: Final = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
 _WHITE: Final = (255, 255, 255, 255)
 _BLACK: Final = (0, 0, 0, 255)
+_KERNEL: Final = kernel_of()
 
 
 def fingerprints_of(frame: Image.Image) -> tuple[Fingerprint, ...]:
     """PDQ of a loaded frame, upright: on white, and on black where that gives other bits."""
+    whole = _to_resampled(frame)
+    orientation = orientation_of(frame)
+    if _is_opaque(whole):
+        return (pdq_of(whole, orientation),)
+    turn = TURNS.get(orientation)
+    small = _to_colour(_shrink(whole), frame)
     found: list[Fingerprint] = []
-    for picture in _opaque(_upright(_to_colour(_shrink(_to_resampled(frame)), frame), frame)):
+    for picture in _backed(small if turn is None else small.transpose(turn)):
         fingerprint = pdq_of(picture)
         if all(fingerprint.bits != known.bits for known in found):
             found.append(fingerprint)
     return tuple(found)
 
 
-def pdq_of(picture: Image.Image) -> Fingerprint:
-    """PDQ of an RGB picture as it is."""
-    bits, quality = pdqhash.compute(np.asarray(picture))
-    return Fingerprint(np.packbits(bits.astype(np.uint8)).tobytes(), int(quality))
-
-
-def orientation_of(frame: Image.Image) -> int:
-    """EXIF orientation 1 to 8 that is still to be applied; 1 where it is absent or damaged."""
-    try:
-        value = frame.getexif().get(ORIENTATION_TAG, 1)
-    except (SyntaxError, ValueError, OSError, KeyError, IndexError, TypeError, OverflowError):
-        return 1  # A damaged EXIF block is no reason to miss the picture.
-    return value if isinstance(value, int) and value in _UPRIGHT else 1
+def pdq_of(picture: Image.Image, orientation: int = 1) -> Fingerprint:
+    """PDQ of a loaded, opaque RGB, RGBA or grey picture, turned upright, at its own size."""
+    width, height = upright_size(picture, orientation)
+    if min(width, height) < SIDE_MIN:
+        return NOTHING.fingerprint
+    grid = _KERNEL.grid(upright_strips(picture, orientation), width, height)
+    return _KERNEL.hashed(grid).fingerprint
 
 
 def _to_resampled(frame: Image.Image) -> Image.Image:
@@ -73,6 +66,13 @@ def _to_resampled(frame: Image.Image) -> Image.Image:
     if frame.has_transparency_data:
         return frame.convert("RGBA")
     return frame if frame.mode in ("L", "RGB") else frame.convert("RGB")
+
+
+def _is_opaque(frame: Image.Image) -> bool:
+    """Whether colour or grey is all there is to see. The kernel looks at no fourth channel."""
+    return frame.mode in ("L", "RGB") or (
+        frame.mode == "RGBA" and frame.getchannel("A").getextrema() == (255, 255)
+    )
 
 
 def _shrink(frame: Image.Image) -> Image.Image:
@@ -131,18 +131,10 @@ def _through_profile(small: Image.Image, source: ImageCms.ImageCmsProfile) -> Im
         return None
 
 
-def _upright(small: Image.Image, frame: Image.Image) -> Image.Image:
-    turn = _UPRIGHT.get(orientation_of(frame))
-    return small if turn is None else small.transpose(turn)
-
-
-def _opaque(small: Image.Image) -> tuple[Image.Image, ...]:
+def _backed(small: Image.Image) -> tuple[Image.Image, ...]:
     """The RGB pictures a viewer may show: one, or two where something shines through."""
     if small.mode not in ("LA", "RGBA"):
         return (small.convert("RGB"),)
     rgba = small.convert("RGBA")
-    lowest, _ = rgba.getchannel("A").getextrema()
-    if lowest == 255:
-        return (rgba.convert("RGB"),)
     backdrops = (Image.new("RGBA", rgba.size, colour) for colour in (_WHITE, _BLACK))
     return tuple(Image.alpha_composite(back, rgba).convert("RGB") for back in backdrops)

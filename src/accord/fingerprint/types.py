@@ -43,6 +43,13 @@ def distance_bits(left: bytes, right: bytes) -> int:
     return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).bit_count()
 
 
+class Decoding(StrEnum):
+    """How a picture is brought to its fingerprint: docs/spec/fingerprint.md, section 10."""
+
+    EXACT = "exact"  # From every pixel. The only one for a listing.
+    SCALED = "scaled"  # From a small decoding where one was measured to do, else as EXACT.
+
+
 @dataclass(frozen=True, slots=True)
 class FramePdq:
     """PDQ of one frame of a file; a still picture is frame 0 at 0 ms.
@@ -91,11 +98,13 @@ class Examined:
     """The decoded half of an answer: what a decoder worker sends back.
 
     `pdq` has the main picture first and is of any quality; at least one of it reaches
-    `PDQ_QUALITY_MIN`.
+    `PDQ_QUALITY_MIN`. Where it is not exact, its one view is `PDQ_DRIFT_MAX` bits from the exact
+    one at most.
     """
 
     pdq: Annotated[tuple[FramePdq, ...], Count(1, VIEWS_MAX)]
     facts: MediaFacts
+    is_exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,7 @@ class Fingerprinted:
     digests: Digests
     pdq: tuple[FramePdq, ...]
     facts: MediaFacts
+    is_exact: bool = True
 
     @property
     def main(self) -> Fingerprint:

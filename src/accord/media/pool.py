@@ -14,10 +14,13 @@ from types import TracebackType
 from typing import Self
 
 from accord.fingerprint import (
+    Decoding,
+    Digests,
     Examined,
     Fingerprinted,
     Unhashable,
     UnhashableCode,
+    answer_of,
     digests_of,
 )
 from accord.media.process import WORKER_ARGV, Died, TookTooLong, WorkerProcess
@@ -61,23 +64,33 @@ class DecoderPool:
         self._closing = threading.Lock()
         self._is_closed = False
 
-    def fingerprint(self, data: bytes) -> Fingerprinted | Unhashable:
-        """All fingerprints of one file, or why there are none.
+    def fingerprint(
+        self,
+        data: bytes,
+        decoding: Decoding = Decoding.EXACT,
+        digests: Digests | None = None,
+    ) -> Fingerprinted | Unhashable:
+        """All fingerprints of one file, or why there are none; `digests` if they are known.
 
         Raises: Unavailable `media.busy` when too many wait already or no worker comes free in
         time, `media.start` when workers do not start, `media.closed`.
         """
         self._enter()
         try:
-            return self._fingerprint(data)
+            return self._fingerprint(data, decoding, digests)
         finally:
             self._places.release()
 
-    async def fingerprint_async(self, data: bytes) -> Fingerprinted | Unhashable:
+    async def fingerprint_async(
+        self,
+        data: bytes,
+        decoding: Decoding = Decoding.EXACT,
+        digests: Digests | None = None,
+    ) -> Fingerprinted | Unhashable:
         """`fingerprint` for an event loop. Raises: as `fingerprint`."""
         self._enter()
         try:
-            work = self._threads.submit(self._fingerprint, data)
+            work = self._threads.submit(self._fingerprint, data, decoding, digests)
         except RuntimeError as err:  # Closed between the two lines.
             self._places.release()
             raise Unavailable("media.closed") from err
@@ -120,16 +133,15 @@ class DecoderPool:
         if not self._places.acquire(blocking=False):
             raise Unavailable("media.busy")
 
-    def _fingerprint(self, data: bytes) -> Fingerprinted | Unhashable:
+    def _fingerprint(
+        self, data: bytes, decoding: Decoding, digests: Digests | None
+    ) -> Fingerprinted | Unhashable:
         if len(data) > IMAGE_BYTES_MAX:
             return Unhashable(UnhashableCode.TOO_LARGE, None)
-        digests = digests_of(data)
-        answer = self._examine(data)
-        if isinstance(answer, UnhashableCode):
-            return Unhashable(answer, digests)
-        return Fingerprinted(digests, answer.pdq, answer.facts)
+        answer = self._examine(data, decoding)
+        return answer_of(digests or digests_of(data), answer)
 
-    def _examine(self, data: bytes) -> Examined | UnhashableCode:
+    def _examine(self, data: bytes, decoding: Decoding) -> Examined | UnhashableCode:
         try:
             slot = self._slots.get(timeout=self._queue_wait_s)
         except queue.Empty:
@@ -138,7 +150,7 @@ class DecoderPool:
         try:
             worker = self._ready(slot)
             try:
-                answer = parse_answer(worker.ask(data, self._wait_ms))
+                answer = parse_answer(worker.ask(data, self._wait_ms, decoding))
             except TookTooLong:
                 worker.kill()
                 return UnhashableCode.TIMEOUT

@@ -4,21 +4,25 @@ Not here: sharing workers between callers (`pool`). Not thread-safe: one caller 
 Whatever happens the process is reaped and its pipes are closed.
 """
 
+import fcntl
 import os
 import select
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
-from accord.media.worker import ANSWER_BYTES_MAX, LENGTH_BYTES, READY
+from accord.fingerprint import Decoding
+from accord.media.worker import ANSWER_BYTES_MAX, DECODING_BYTES, LENGTH_BYTES, READY
 from accord.wire.errors import Broken, Unavailable
 from accord.wire.limits import DECODER_START_MS
 
 # -P: the working directory never shadows a codec. -s: nor do a person's own packages.
 WORKER_ARGV: Final = (sys.executable, "-P", "-s", "-m", "accord.media.worker")
-_KEPT_VARIABLES: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
+_KEPT_VARIABLES: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "ACCORD_KERNEL")
 _CHUNK_BYTES: Final = 1 << 20
 _STOP_WAIT_S: Final = 1.0  # An idle worker ends within milliseconds of its pipe closing.
 
@@ -56,8 +60,9 @@ class WorkerProcess:
         self._from = self._process.stdout.fileno()
         os.set_blocking(self._to, False)
         os.set_blocking(self._from, False)
+        _widen(self._to)
         try:
-            ready = self._exchange(b"", DECODER_START_MS) == READY
+            ready = self._exchange(b"", b"", DECODER_START_MS) == READY
         except (TookTooLong, Died) as err:
             self.kill()
             raise Unavailable("media.start") from err
@@ -72,9 +77,10 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, data: bytes, wait_ms: int) -> bytes:
+    def ask(self, data: bytes, wait_ms: int, decoding: Decoding = Decoding.EXACT) -> bytes:
         """The raw answer for one file. Raises: TookTooLong, Died."""
-        answer = self._exchange(len(data).to_bytes(LENGTH_BYTES, "big") + data, wait_ms)
+        head = (len(data) + 1).to_bytes(LENGTH_BYTES, "big") + DECODING_BYTES[decoding]
+        answer = self._exchange(head, data, wait_ms)
         self.files_done += 1
         return answer
 
@@ -96,21 +102,26 @@ class WorkerProcess:
             if pipe is not None:
                 pipe.close()
 
-    def _exchange(self, outgoing: bytes, wait_ms: int) -> bytes:
+    def _exchange(self, head: bytes, data: bytes, wait_ms: int) -> bytes:
         """Writes and reads at once, so that neither side ever waits on a full pipe for good."""
         deadline = time.monotonic() + wait_ms / 1000
-        unsent, received = memoryview(outgoing), bytearray()
+        unsent = deque(memoryview(part) for part in (head, data) if part)
+        received = bytearray()
+        poller = select.poll()
+        poller.register(self._from, select.POLLIN)
+        if unsent:
+            poller.register(self._to, select.POLLOUT)
         while True:
-            poller = select.poll()
-            poller.register(self._from, select.POLLIN)
-            if unsent:
-                poller.register(self._to, select.POLLOUT)
             left_ms = (deadline - time.monotonic()) * 1000
             if left_ms <= 0:
                 raise TookTooLong
             for file, _ in poller.poll(left_ms):
-                unsent = self._write(unsent) if file == self._to else unsent
-                received += self._read() if file == self._from else b""
+                if file == self._from:
+                    received += self._read()
+                    continue
+                self._write(unsent)
+                if not unsent:
+                    poller.unregister(self._to)
             if len(received) < LENGTH_BYTES:
                 continue
             size = int.from_bytes(received[:LENGTH_BYTES], "big")
@@ -121,13 +132,18 @@ class WorkerProcess:
                     raise Died
                 return bytes(received[LENGTH_BYTES:])
 
-    def _write(self, unsent: memoryview) -> memoryview:
+    def _write(self, unsent: deque[memoryview]) -> None:
+        """One write of what is left, which then is less."""
         try:
-            return unsent[os.write(self._to, unsent[:_CHUNK_BYTES]) :]
+            written = os.writev(self._to, [part[:_CHUNK_BYTES] for part in unsent])
         except BlockingIOError:
-            return unsent
+            return
         except OSError as err:
             raise Died from err
+        while unsent and written >= len(unsent[0]):
+            written -= len(unsent.popleft())
+        if unsent:
+            unsent[0] = unsent[0][written:]
 
     def _read(self) -> bytes:
         try:
@@ -141,7 +157,18 @@ class WorkerProcess:
         return received
 
 
+def _widen(pipe: int) -> None:
+    """Room for most files at once: each time a pipe is full costs both sides a change of task."""
+    with suppress(AttributeError, OSError):  # Elsewhere it stays narrow: slower, no less right.
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _CHUNK_BYTES)
+
+
 def _environment() -> dict[str, str]:
     """What a decoder needs and no more: no credential of the parent's is ever in its memory."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    return kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    return kept | {
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",
+        "PILLOW_BLOCK_SIZE": "256m",  # A picture in one piece of memory is looked at in place.
+    }

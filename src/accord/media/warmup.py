@@ -4,7 +4,10 @@ Generated once: 16 by 16 pixels or fewer of a colour ramp; no photograph.
 """
 
 import base64
+import io
 from typing import Final
+
+from PIL import Image
 
 _TEXT: Final = (
     # jpeg
@@ -68,3 +71,16 @@ _TEXT: Final = (
 )
 
 SAMPLES: Final = tuple(base64.b64decode(text) for text in _TEXT)
+
+
+def scaled_sample() -> bytes:
+    """A JPEG large and detailed enough for a scaled decoding: gradients, each turned."""
+    ramp = Image.linear_gradient("L")
+    tile = ramp.resize((32, 32))
+    side = 512
+    picture = Image.new("L", (side, side))
+    for at in range(0, side * side // 32, 32):
+        picture.paste(tile.rotate(at // 32 % 4 * 90), (at % side, at // side * 32))
+    out = io.BytesIO()
+    picture.save(out, "JPEG")
+    return out.getvalue()

@@ -3,8 +3,9 @@
 Run as `python -m accord.media.worker` by `accord.media.pool` alone. It loads every codec first,
 then gives up memory, files and privileges, then says it is ready. It never sees a file's name and
 writes nothing but answers.
-Frames: 4 bytes length big-endian, then that many bytes. In: the file. Out: the single word
-`READY` once, then canonical CBOR as `encode_answer` gives, one for each file in order.
+Frames: 4 bytes length big-endian, then that many bytes. In: one byte that says how to decode
+(`DECODING_BYTES`) and the file. Out: the single word `READY` once, then canonical CBOR as
+`encode_answer` gives, one for each file in order.
 """
 
 import ctypes
@@ -15,8 +16,8 @@ from typing import BinaryIO, Final
 
 from PIL import Image, ImageCms
 
-from accord.fingerprint import Examined, UnhashableCode, examine
-from accord.media.warmup import SAMPLES
+from accord.fingerprint import Decoding, Examined, UnhashableCode, examine
+from accord.media.warmup import SAMPLES, scaled_sample
 from accord.wire import cbor
 from accord.wire.errors import Malformed
 from accord.wire.limits import DECODE_WAIT_MS, DECODER_MEMORY_BYTES, IMAGE_BYTES_MAX
@@ -24,6 +25,7 @@ from accord.wire.record import dump_record, load_record
 
 READY: Final = b"ready"
 LENGTH_BYTES: Final = 4
+DECODING_BYTES: Final = {Decoding.EXACT: b"e", Decoding.SCALED: b"s"}
 ANSWER_BYTES_MAX: Final = 65_536  # 128 views of about 60 bytes each, eight times over.
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -53,16 +55,18 @@ def parse_answer(raw: bytes) -> Examined | UnhashableCode:
 def main() -> int:
     for sample in SAMPLES:
         examine(sample)
+    examine(scaled_sample(), Decoding.SCALED)
     srgb = ImageCms.createProfile("sRGB")  # Colour management is loaded now, not by a hostile file.
     ImageCms.profileToProfile(Image.new("RGB", (1, 1)), srgb, srgb)
     inbox, outbox = sys.stdin.buffer, sys.stdout.buffer
     _give_up_powers()
     _send(outbox, READY)
-    while (data := _receive(inbox)) is not None:
+    while (received := _receive(inbox)) is not None:
+        decoding, data = received
         # The parent enforces the time limit; the alarm ends a worker whose parent is gone.
         signal.setitimer(signal.ITIMER_REAL, 2 * DECODE_WAIT_MS / 1000)
         try:
-            answer = examine(data)
+            answer = examine(data, decoding)
         except MemoryError:
             answer = UnhashableCode.TOO_LARGE
         except Exception:  # The process's top loop: this file failed, not we.
@@ -87,13 +91,14 @@ def _give_up_powers() -> None:
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _receive(inbox: BinaryIO) -> bytes | None:
-    head = inbox.read(LENGTH_BYTES)
-    size = int.from_bytes(head, "big")
-    if len(head) < LENGTH_BYTES or size > IMAGE_BYTES_MAX:
+def _receive(inbox: BinaryIO) -> tuple[Decoding, bytes] | None:
+    head = inbox.read(LENGTH_BYTES + 1)
+    size = int.from_bytes(head[:LENGTH_BYTES], "big") - 1
+    decoding = next((d for d, sign in DECODING_BYTES.items() if sign == head[LENGTH_BYTES:]), None)
+    if decoding is None or not 0 <= size <= IMAGE_BYTES_MAX:
         return None
     data = inbox.read(size)
-    return data if len(data) == size else None
+    return (decoding, data) if len(data) == size else None
 
 
 def _send(outbox: BinaryIO, payload: bytes) -> None:
