@@ -68,7 +68,7 @@ def test_a_command_has_json_and_examples(name: str) -> None:
     assert "--json" in options
     shown = examples(command.help or "")
     assert shown, "Examples: are missing"
-    assert all(line.startswith(f"{name} ") or line == name for line in shown)
+    assert any(line.startswith(f"{name} ") or line == name for line in shown)
     assert "[default" not in (command.help or ""), "it is markup, and vanishes"
     for parameter in command.params:
         assert "[default" not in (getattr(parameter, "help", None) or "")
