@@ -107,8 +107,7 @@ def running(
     directory: Path, *words: str | Path, env: Mapping[str, str] | None = None
 ) -> Iterator[Running]:
     """A command as a process, with `--json`; its standard error goes to a file."""
-    name = "-".join(str(word) for word in words[:2])
-    errors = directory / f"{name}.{time.monotonic_ns()}.err"
+    errors = directory / f"{words[0]}.{time.monotonic_ns()}.err"
     with errors.open("w") as file:
         process = subprocess.Popen(
             [*ACCORD, *map(str, words), "--json"],

@@ -6,6 +6,7 @@ Each command alone is tested in test_agency_commands and test_platform_commands.
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -200,6 +201,18 @@ def test_a_node_that_is_away_stops_nobody_who_screens(house: House, tmp_path: Pa
     again = told(*publish)
     assert (again["entries"], again["sent"]) == ([int(entry)], 0)
     assert "nothing was sent" in run(*publish).stdout
+
+
+def test_two_hands_that_publish_the_same_publish_once(house: House, tmp_path: Path) -> None:
+    before = told("members", "--home", house.home("nl-one"))["size"]
+    words = ("publish", listed(tmp_path, 40), "--class", "test/T1")
+    home = ("--home", house.home("nl-one"))
+    with ExitStack() as stack:
+        hands = [stack.enter_context(running(tmp_path, *words, *home)) for _ in range(3)]
+        said = [hand.line() for hand in hands]
+    assert sorted(line["sent"] for line in said) == [0, 0, 1]
+    assert {tuple(line["entries"]) for line in said} == {(before,)}
+    assert told("members", "--home", house.home("nl-one"))["size"] == before + 1
 
 
 def test_anybody_checks_the_log(house: House, tmp_path: Path) -> None:

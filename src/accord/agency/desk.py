@@ -188,18 +188,17 @@ class Desk:
         home = self._voice.home
         batches = split_batches(listings)
         job = open_job(home.path, home.chain, home.member, released, batches)
-        resumed = any(
-            job.entry(part) is not None or job.transaction(part) is not None
-            for part in range(len(batches))
-        )
-        waiting = sum(job.entry(part) is None for part in range(len(batches)))
         entries: list[int] = []
         done = 0
-        for part, batch in enumerate(batches):
-            entries.append(self._publish_part(job, part, batch, released, urgent=urgent))
-            done += batch.count
-            if progress is not None:
-                progress(done, len(listings))
+        with job.held():
+            parts = range(len(batches))
+            waiting = sum(job.entry(part) is None for part in parts)
+            resumed = waiting < len(batches) or any(job.transaction(part) for part in parts)
+            for part, batch in enumerate(batches):
+                entries.append(self._publish_part(job, part, batch, released, urgent=urgent))
+                done += batch.count
+                if progress is not None:
+                    progress(done, len(listings))
         return Published(tuple(entries), len(listings), resumed, waiting)
 
     def _publish_part(

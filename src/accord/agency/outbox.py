@@ -8,7 +8,10 @@ after a crash it sends the same bytes, and once all arrived it sends nothing. No
 plaintext: a transaction holds a sealed batch. Files are private to the owner all the same.
 """
 
-from collections.abc import Sequence
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +29,22 @@ class Job:
     """One publish command's statements, by part."""
 
     path: Path
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Alone with the job: another process that publishes the same waits, then finds it done.
+
+        Raises: Unavailable.
+        """
+        try:
+            directory = os.open(self.path, os.O_RDONLY)
+        except OSError as err:
+            raise Unavailable("outbox.store", why=err.strerror or "") from err
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)
 
     def transaction(self, part: int) -> bytes | None:
         file = self.path / f"{part:04d}.tx"
