@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from accord.fingerprint import Decoding
 from accord.matching import Context
 from accord.media import walk
 from accord.scan.bulk import FileAnswer, How, Scan, Tally
@@ -74,6 +75,7 @@ def test_an_unchanged_file_under_an_unchanged_list_is_not_looked_at_again(
 
 
 def test_a_changed_list_is_asked_without_reading_a_file(scene: Scene, files: Path) -> None:
+    scene.screener.decoding = Decoding.EXACT  # See test_scan_decoding for the other.
     scan(scene, files)
     scene.list_pictures(2)
     scene.sync()

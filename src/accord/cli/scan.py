@@ -46,6 +46,13 @@ Where = Annotated[
     list[str] | None,
     typer.Option("--jurisdiction", help="Such as NL; all of the platform's if left out."),
 ]
+How = Annotated[
+    str,
+    typer.Option(
+        "--decoding",
+        help="scaled: JPEGs from a small decoding, whole where a listing is near. exact: whole.",
+    ),
+]
 Service = Annotated[str, typer.Option(help="hosting, messaging, search or social.")]
 NoSync = Annotated[
     bool, typer.Option("--no-sync", help="Screen with the list as it is, without asking a node.")
@@ -79,8 +86,8 @@ Examples:
 _SCAN = """Screen stored files, as the rules for stored files say.
 
 Directories are walked. A file that has not changed under a list that has not changed is not read
-again; under a changed list it is decided again from stored fingerprints, without being read. An
-interrupted scan goes on where it was.
+again; under a changed list it is decided again from stored fingerprints, and read only where a
+listing comes near. An interrupted scan goes on where it was.
 
 Exit status: 0 nothing matched, 3 something matched, 1 nothing matched but something could not be
 looked at (or the command failed), 2 wrong usage.
@@ -125,6 +132,7 @@ def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     no_attest: Annotated[
         bool, typer.Option("--no-attest", help="Leave attesting to `accord attest`.")
     ] = False,
+    decoding: How = "scaled",
     trial: Trial = False,
     as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as JSON.")] = False,
 ) -> None:
@@ -140,7 +148,7 @@ def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    with _platform(home, trial, workers) as platform, connected(platform.home) as nodes:
+    with _platform(home, trial, workers, decoding) as platform, connected(platform.home) as nodes:
         attester = None if no_attest else platform.attester()
         if not nodes and not no_follow:
             raise Malformed("cli.no_node", mend="name a node in home.toml, or --no-follow")
@@ -156,11 +164,12 @@ def screen(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     jurisdiction: Where = None,
     service: Service = "hosting",
     jobs: Jobs = None,
+    decoding: How = "scaled",
     no_sync: NoSync = False,
     trial: Trial = False,
     as_json: Json = False,
 ) -> None:
-    with _platform(home, trial, jobs) as platform:
+    with _platform(home, trial, jobs, decoding) as platform:
         _sync(platform, no_sync)
         context = _context(jurisdiction, "uploads", service)
         _report(_answers(platform, context, files, None), as_json)
@@ -179,11 +188,12 @@ def scan(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         bool, typer.Option("--afresh", help="Read every file, whatever is remembered.")
     ] = False,
     jobs: Jobs = None,
+    decoding: How = "scaled",
     no_sync: NoSync = False,
     trial: Trial = False,
     as_json: Json = False,
 ) -> None:
-    with _platform(home, trial, jobs) as platform:
+    with _platform(home, trial, jobs, decoding) as platform:
         _sync(platform, no_sync)
         context = _context(jurisdiction, "stored", service)
         file = state or platform.scan_file
@@ -221,12 +231,18 @@ def attest(
         )
 
 
-def _platform(home: Path, trial: bool, workers: int | None) -> "Platform":
+def _platform(home: Path, trial: bool, workers: int | None, decoding: str = "scaled") -> "Platform":
+    from accord.fingerprint import Decoding  # noqa: PLC0415  (see the top)
     from accord.scan.platform import check_platform, open_platform  # noqa: PLC0415
 
+    try:
+        how = Decoding(decoding)
+    except ValueError:
+        raise typer.BadParameter("scaled or exact", param_hint="--decoding") from None
     opened = open_home(home)
     check_platform(opened)
-    return open_platform(opened, open_replica(opened, trial), workers or os.cpu_count() or 1)
+    replica = open_replica(opened, trial)
+    return open_platform(opened, replica, workers or os.cpu_count() or 1, decoding=how)
 
 
 def _sync(platform: "Platform", no_sync: bool) -> None:

@@ -24,6 +24,7 @@ class Query:
     digests: tuple[tuple[Algorithm, bytes], ...] = ()
     frames: tuple[Fingerprint, ...] = ()
     undetermined: str | None = None
+    is_exact: bool = True  # Else frames may be `PDQ_DRIFT_MAX` bits off: see `Screen.may_match`.
 
     def __post_init__(self) -> None:
         for algorithm, digest in self.digests:
@@ -45,7 +46,8 @@ def query_of(found: Fingerprinted | Unhashable) -> Query:
         )
     if isinstance(found, Unhashable):
         return Query(digests, undetermined=found.code.value)
-    return Query(digests, tuple(frame.fingerprint for frame in found.pdq))
+    frames = tuple(frame.fingerprint for frame in found.pdq)
+    return Query(digests, frames, is_exact=found.is_exact)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from accord.matching.index_ring import Ring
 from accord.registry.listings import Registry, Snapshot
 from accord.registry.obligation import PlatformObligations, platform_obligations
 from accord.wire.ids import MemberId
+from accord.wire.limits import PDQ_DRIFT_MAX, PDQ_QUALITY_DRIFT_MAX
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +42,26 @@ class Screen:
             for query, candidates in zip(queries, found, strict=True)
         )
 
-    def _look_up(self, queries: Sequence[Query], context: Context) -> list[list[Candidates]]:
+    def may_match(self, query: Query, context: Context) -> bool:
+        """Whether the exact fingerprints of a file could be decided otherwise than as no match,
+        when the query's are off by the drift of a scaled decoding at most.
+
+        Raises: Malformed, see `decide`.
+        """
+        if any(len(found.rows) for found in self._look_up([query], context, PDQ_DRIFT_MAX)[0]):
+            return True
+        best = max((frame.quality for frame in query.frames), default=0)
+        floors = [
+            active.clause.near.quality_min
+            for item in applicable(self.obligations, context)
+            for active in item.obligation.clauses
+            if active.clause.near is not None
+        ]
+        return best < max(floors, default=0) + PDQ_QUALITY_DRIFT_MAX
+
+    def _look_up(
+        self, queries: Sequence[Query], context: Context, drift_bits: int = 0
+    ) -> list[list[Candidates]]:
         scoped = applicable(self.obligations, context)
         clauses = [
             active
@@ -67,7 +87,8 @@ class Screen:
             ]
         if frames:
             asked = [(bits, quality) for _, bits, quality in frames]
-            answers = self.index.near_many(asked, max(threshold for threshold, _ in near))
+            threshold = max(threshold for threshold, _ in near) + drift_bits
+            answers = self.index.near_many(asked, threshold)
             for (number, _, _), candidates in zip(frames, answers, strict=True):
                 found[number].append(candidates)
         return found

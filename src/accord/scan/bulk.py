@@ -15,12 +15,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from accord.fingerprint import Fingerprinted, Unhashable, UnhashableCode
+from accord.fingerprint import Unhashable, UnhashableCode
 from accord.matching import Context, Query, query_of
 from accord.media import Unlisted, read_file
 from accord.scan.bulk_state import BulkState, Remembered, identity_of, version_of
 from accord.scan.contract import Json, decision_fields
-from accord.scan.screener import Screener
+from accord.scan.screener import Running, Screener
 from accord.wire.errors import Unavailable
 from accord.wire.limits import BULK_AHEAD_PER_WORKER, BULK_FLUSH_FILES, BULK_REFRESH_MS
 
@@ -142,14 +142,13 @@ class Scan:
         return threads.submit(self._decide, _Job(path, item is path, identity, known))
 
     def _decide(self, job: _Job) -> _Done:
-        is_lasting = True
-        if job.known is not None:
+        running = self._screener.running
+        if job.known is not None and self._is_enough(job.known.query, running):
             query, how = job.known.query, How.FINGERPRINTS
         else:
-            found = self._look(job)
-            query, how = query_of(found), How.READ
-            is_lasting = not (isinstance(found, Unhashable) and found.code in PASSING)
-        screened = self._screener.screen_query(query, self._context)
+            query, how = self._look(job, running), How.READ
+        is_lasting = query.undetermined not in PASSING
+        screened = self._screener.screen_query(query, self._context, running=running)
         answer = decision_fields(screened.decision, screened.running)
         answer["receipt"] = {"index": screened.receipt.index}
         version = version_of(screened.running.version, self._context)
@@ -158,16 +157,20 @@ class Scan:
         is_lasting = is_lasting and identity_of(job.path) == job.identity
         return _Done(job, query, how, answer, version, is_lasting)
 
-    def _look(self, job: _Job) -> Fingerprinted | Unhashable:
+    def _is_enough(self, query: Query, running: Running) -> bool:
+        """Whether a file need not be read again: a scaled decoding only says what is no match."""
+        return query.is_exact or not running.screen.may_match(query, self._context)
+
+    def _look(self, job: _Job, running: Running) -> Query:
         if not job.is_listed:
-            return Unhashable(UnhashableCode.UNREADABLE, None)
+            return query_of(Unhashable(UnhashableCode.UNREADABLE, None))
         data = read_file(job.path)
         if isinstance(data, Unhashable):
-            return data
+            return query_of(data)
         try:
-            return self._screener.pool.fingerprint(data)
+            return self._screener.look(data, self._context, running)
         except Unavailable:  # No decoder would start; the file is looked at again next time.
-            return Unhashable(UnhashableCode.CRASHED, None)
+            return query_of(Unhashable(UnhashableCode.CRASHED, None))
 
     def _finish(self, item: "FileAnswer | Future[_Done]") -> FileAnswer:
         if isinstance(item, FileAnswer):

@@ -40,16 +40,17 @@ class Looked:
     digests: Annotated[tuple[_Digest, ...], Count(0, 8)]
     frames: Annotated[tuple[Fingerprint, ...], Count(0, VIEWS_MAX)]
     undetermined: Annotated[str, Text(1, 64)] | None
+    is_exact: bool
 
     @property
     def query(self) -> Query:
         digests = tuple((row.algorithm, row.value) for row in self.digests)
-        return Query(digests, self.frames, self.undetermined)
+        return Query(digests, self.frames, self.undetermined, self.is_exact)
 
 
 def looked_of(query: Query) -> Looked:
     rows = tuple(_Digest(name, value) for name, value in query.digests)
-    return Looked(rows, query.frames, query.undetermined)
+    return Looked(rows, query.frames, query.undetermined, query.is_exact)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from accord.client.home import Home
+from accord.fingerprint import Decoding
 from accord.media import DecoderPool
 from accord.replica.replica import Replica
 from accord.scan.attesting import Attester
@@ -63,7 +64,11 @@ def check_platform(home: Home) -> None:
 
 
 def open_platform(
-    home: Home, replica: Replica, workers: int, clock: Clock = system_clock
+    home: Home,
+    replica: Replica,
+    workers: int,
+    clock: Clock = system_clock,
+    decoding: Decoding = Decoding.SCALED,
 ) -> Platform:
     """Open for work; salts that are due are deleted. Closes the replica where it does not succeed.
 
@@ -79,7 +84,7 @@ def open_platform(
         pool = DecoderPool(workers)
         undo.callback(pool.close)
         indexes = IndexStore(home.path / INDEX_DIRECTORY)
-        screener = Screener(replica, home.member, receipts, pool, clock, indexes)
+        screener = Screener(replica, home.member, receipts, pool, clock, indexes, decoding)
         screener.refresh()
         undo.pop_all()
     return Platform(home, replica, receipts, pool, screener)

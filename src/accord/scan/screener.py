@@ -3,7 +3,8 @@
 One thread keeps the list: it takes over what the replica gained, folds it, and swaps one
 reference. Any number of threads screen with whatever stood there when they looked.
 Invariants: no answer without a durable receipt; "could not look" is never "no match"; an answer
-and its receipt name the same list.
+and its receipt name the same list; a scaled decoding decides nothing that the exact one could
+decide otherwise (docs/spec/fingerprint.md, section 10).
 Not here: following a ledger (following), HTTP (gateway).
 """
 
@@ -16,7 +17,7 @@ from importlib.metadata import version
 from typing import Final
 
 from accord.audit.receipts import ReceiptMeta, ScanReceipt, bucket_of
-from accord.fingerprint import Fingerprinted, Unhashable
+from accord.fingerprint import Decoding, Fingerprinted, Unhashable
 from accord.follow.delta import FoldedEntry
 from accord.matching import Context, Decision, Place, Query, Screen, build_screen, query_of
 from accord.media import DecoderPool
@@ -78,11 +79,13 @@ class Screener:
         pool: DecoderPool,
         clock: Clock = system_clock,
         indexes: IndexStore | None = None,
+        decoding: Decoding = Decoding.SCALED,
     ) -> None:
         self.platform = platform
         self.receipts = receipts
         self.clock = clock
         self.pool = pool
+        self.decoding = decoding
         self.last_attest: FoldedEntry | None = None  # Our newest attestation on the ledger.
         self._replica = replica
         self._indexes = indexes
@@ -175,15 +178,33 @@ class Screener:
     def screen_bytes(self, data: bytes, context: Context, upload: str | None = None) -> Screened:
         """Raises: Unavailable; Malformed, for a jurisdiction that is not the platform's."""
         self.check(context)
-        return self.screen_found(self.pool.fingerprint(data), context, upload)
+        running = self.running
+        return self.screen_query(self.look(data, context, running), context, upload, running)
 
     def screen_found(
         self, found: Fingerprinted | Unhashable, context: Context, upload: str | None = None
     ) -> Screened:
         return self.screen_query(query_of(found), context, upload)
 
-    def screen_query(self, query: Query, context: Context, upload: str | None = None) -> Screened:
-        running, decision, meta, now_ms = self._decide(query, context)
+    def look(self, data: bytes, context: Context, running: Running) -> Query:
+        """What to ask about a file: from a scaled decoding only where that settles it.
+
+        Raises: Unavailable, as `DecoderPool.fingerprint`; Malformed, as `screen_bytes`.
+        """
+        found = self.pool.fingerprint(data, self.decoding)
+        if not _is_settled(found, context, running):
+            found = self.pool.fingerprint(data, Decoding.EXACT, found.digests)
+        return query_of(found)
+
+    def screen_query(
+        self,
+        query: Query,
+        context: Context,
+        upload: str | None = None,
+        running: Running | None = None,
+    ) -> Screened:
+        """`running` is the list that is asked, where something was settled with it before."""
+        running, decision, meta, now_ms = self._decide(query, context, running)
         receipt = self.receipts.record(meta, query, upload, now_ms)
         return Screened(query, decision, running, receipt)
 
@@ -192,13 +213,22 @@ class Screener:
     ) -> Screened:
         """`screen_bytes` for an event loop."""
         self.check(context)
-        found = await self.pool.fingerprint_async(data)
-        return await self.screen_query_async(query_of(found), context, upload)
+        running = self.running
+        found = await self.pool.fingerprint_async(data, self.decoding)
+        if not await asyncio.to_thread(_is_settled, found, context, running):
+            found = await self.pool.fingerprint_async(data, Decoding.EXACT, found.digests)
+        return await self.screen_query_async(query_of(found), context, upload, running)
 
     async def screen_query_async(
-        self, query: Query, context: Context, upload: str | None = None
+        self,
+        query: Query,
+        context: Context,
+        upload: str | None = None,
+        running: Running | None = None,
     ) -> Screened:
-        running, decision, meta, now_ms = await asyncio.to_thread(self._decide, query, context)
+        running, decision, meta, now_ms = await asyncio.to_thread(
+            self._decide, query, context, running
+        )
         leaf, job = self.receipts.submit(meta, query, upload, now_ms)
         index = await asyncio.wrap_future(job)
         return Screened(query, decision, running, self.receipts.promise(index, leaf, now_ms))
@@ -208,9 +238,9 @@ class Screener:
         self.running.screen.decide(Query(), context)
 
     def _decide(
-        self, query: Query, context: Context
+        self, query: Query, context: Context, running: Running | None = None
     ) -> tuple[Running, Decision, ReceiptMeta, TimeMs]:
-        running, now_ms = self.running, self.clock()
+        running, now_ms = running or self.running, self.clock()
         context = replace(context, stale=running.is_stale(now_ms))
         decision = running.screen.decide(query, context)
         return running, decision, self._meta(running, decision, context, now_ms), now_ms
@@ -234,6 +264,13 @@ class Screener:
             code=decision.code,
             entries=tuple(entries[:REASONS_MAX]),
         )
+
+
+def _is_settled(found: Fingerprinted | Unhashable, context: Context, running: Running) -> bool:
+    """Whether the exact fingerprints could not change the decision, or these are exact."""
+    if isinstance(found, Unhashable) or found.is_exact:
+        return True
+    return not running.screen.may_match(query_of(found), context)
 
 
 def _version_of(screen: Screen) -> bytes:

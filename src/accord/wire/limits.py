@@ -63,6 +63,7 @@ DECODER_START_MS: Final = 20_000  # A worker loads its codecs in about 0.5 s on 
 DECODER_QUEUE_MAX: Final = 64  # Files that wait for a decoder worker; more are told to back off.
 DECODER_QUEUE_WAIT_MS: Final = 30_000  # The longest one waits for a worker.
 PDQ_DRIFT_MAX: Final = 10  # Bits between a scaled decoding's fingerprint and the exact one.
+PDQ_QUALITY_DRIFT_MAX: Final = 5  # Between the qualities of the two; 1 is the most measured.
 PDQ_QUALITY_MIN: Final = 50  # Below it a fingerprint says too little to be listed or matched.
 
 # Matching
