@@ -9,6 +9,7 @@ import typer
 from accord.cli import (
     agency,
     audit,
+    evidence,
     failures,
     fingerprint,
     follow,
@@ -60,6 +61,7 @@ platform.register(app)
 follow.register(app)
 scan.register(app)
 audit.register(app)
+evidence.register(app)
 testnet.register(app)
 demo.register(app)
 bench.register(app)
