@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 import uvicorn
@@ -30,7 +31,7 @@ from accord.scan.gateway import Gateway, create_app
 from accord.statements.bodies import Role
 from command_kit import until
 from node_kit import Mirrored, NodeThread, caller, make_homes
-from scan_kit import Scene
+from scan_kit import Scene, jpeg
 
 CHECKS = [
     not_a_server_error,
@@ -127,6 +128,35 @@ def test_the_node_answers_members_as_documented(node: NodeThread, node_schema: A
     key = caller(node.consortium, "nl-one", Role.ANALYST)
     for operation in operations(node_schema):
         conforms(operation, auth=Signed(key))
+
+
+def undocumented(value: object, schema: dict[str, Any], at: str = "") -> list[str]:
+    """What an answer says that its schema does not."""
+    if isinstance(value, list):
+        return [name for item in value for name in undocumented(item, schema["items"], at)]
+    if not isinstance(value, dict):
+        return []
+    known = schema["properties"]
+    found = [f"{at}.{name}" for name in value if name not in known]
+    for name in set(value) & set(known):
+        found += undocumented(value[name], known[name], f"{at}.{name}")
+    return found
+
+
+def test_the_gateway_documents_all_it_says(gateway_schema: Any) -> None:  # noqa: ANN401
+    url, document = gateway_schema.get_base_url().rstrip("/"), gateway_schema.raw_schema
+    for body in (jpeg(1), jpeg(2), b""):
+        answer = httpx.post(f"{url}/v1/screen", content=body).json()
+        assert undocumented(answer, _answer_of(document, "/v1/screen", "post")) == []
+    status = httpx.get(f"{url}/v1/status").json()
+    assert undocumented(status, _answer_of(document, "/v1/status", "get")) == []
+
+
+def _answer_of(document: dict[str, Any], path: str, method: str) -> dict[str, Any]:
+    answers = document["paths"][path][method]["responses"]["200"]
+    schema = answers["content"]["application/json"]["schema"]
+    assert isinstance(schema, dict)
+    return schema
 
 
 def test_the_gateway_answers_as_documented(gateway_schema: Any) -> None:  # noqa: ANN401

@@ -33,6 +33,18 @@ STATUS_OF: Final[dict[type[AccordError], int]] = {
     Rejected: 409,
     Unavailable: 503,
 }
+# What is said where the error itself says nothing; the code says it to programs.
+WORDS: Final[dict[type[AccordError], str]] = {
+    Malformed: "not acceptable as given",
+    Unproven: "could not be proved",
+    Rejected: "the ledger's rules say no",
+    Unavailable: "not available now",
+}
+STATUS_WORDS: Final = {
+    401: "the bearer token is missing or wrong",
+    404: "no such path",
+    405: "no such method on this path",
+}
 TOO_LARGE: Final = "image.too_large"
 RETRY_AFTER_S: Final = {"screen.no_list": 5}
 _FACTS: Final = frozenset({"jurisdiction", "scope", "service", "upload"})
@@ -217,7 +229,8 @@ def create_app(gateway: Gateway) -> FastAPI:
             raise err
         codes = {404: "gateway.not_found", 405: "gateway.method"}
         code = codes.get(err.status_code, str(err.detail))
-        return _error(err.status_code, code, "", dict(err.headers or {}))
+        words = STATUS_WORDS.get(err.status_code)
+        return _error(err.status_code, code, "", dict(err.headers or {}), words)
 
     for family in STATUS_OF:
         app.add_exception_handler(family, on_family)
@@ -236,7 +249,8 @@ def error_answer(err: AccordError) -> Response:
     mend = str(err.detail.get("mend", ""))
     facts = {name: value for name, value in err.detail.items() if name != "mend"}
     message = ", ".join(f"{name}: {value}" for name, value in facts.items())
-    return _error(status, err.code, mend, headers, message or err.code)
+    words = next((words for family, words in WORDS.items() if isinstance(err, family)), None)
+    return _error(status, err.code, mend, headers, message or words)
 
 
 def _error(

@@ -3,10 +3,13 @@
 Checked by the tests against real answers.
 """
 
+from enum import StrEnum
 from typing import Any, Final
 
 from accord.fingerprint.types import VIEWS_MAX
-from accord.statements.rules import Action, Scope, Service
+from accord.matching.decision import Applied, Cap
+from accord.registry import Coverage
+from accord.statements.rules import Action, Modality, Scope, Service
 from accord.wire.ids import JURISDICTION_RE
 from accord.wire.limits import JURISDICTIONS_MAX, UPLOAD_ID_CHARS_MAX
 
@@ -27,6 +30,11 @@ def _hex(size: int) -> Schema:
     return {"type": "string", "pattern": f"^[0-9a-f]{{{2 * size}}}$"}
 
 
+def _one_of(choices: type[StrEnum], *others: None) -> Schema:
+    kind = ["string", "null"] if others else "string"
+    return {"type": kind, "enum": [*(item.value for item in choices), *others]}
+
+
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _FLAG: Schema = {"type": "boolean"}
@@ -35,7 +43,8 @@ _JURISDICTION: Schema = {"type": "string", "pattern": f"^({JURISDICTION_RE.patte
 _SCOPE: Schema = {"type": "string", "enum": [item.value for item in Scope]}
 _SERVICE: Schema = {"type": "string", "enum": [item.value for item in Service]}
 _ACTION: Schema = {"type": "string", "enum": [item.value for item in Action]}
-_DECISION: Schema = {"type": "string", "enum": ["match", "no_match", "undetermined"]}
+_ANSWERS: Final = ("match", "no_match", "undetermined")
+_DECISION: Schema = {"type": "string", "enum": list(_ANSWERS)}
 _UPLOAD: Schema = {"type": "string", "minLength": 1, "maxLength": UPLOAD_ID_CHARS_MAX}
 _FRAME: Schema = _object(
     {"bits": _hex(32), "quality": {"type": "integer", "minimum": 0, "maximum": 100}}
@@ -54,7 +63,7 @@ _REASON: Schema = _object(
         "distance": _COUNT,
         "disputed": _FLAG,
         "action": _ACTION,
-        "cap": _MAYBE_TEXT,
+        "cap": _one_of(Cap, None),
         "certified_by": _list(_object({"agency": _TEXT, "entry": _COUNT, "how": _TEXT})),
     }
 )
@@ -64,7 +73,23 @@ _ANSWER: Schema = _object(
         "action": _ACTION,
         "code": _MAYBE_TEXT,
         "conflict": _FLAG,
+        "conflict_between": _object(
+            {"required_in": _list(_JURISDICTION), "prohibited_in": _list(_JURISDICTION)}
+        )
+        | {"type": ["object", "null"]},
         "reasons": _list(_REASON),
+        "listings": _COUNT,
+        "truncated": _FLAG,
+        "jurisdictions": _list(
+            _object(
+                {
+                    "jurisdiction": _JURISDICTION,
+                    "applied": _one_of(Applied),
+                    "answer": {"type": ["string", "null"], "enum": [*_ANSWERS, None]},
+                    "action": _ACTION,
+                }
+            )
+        ),
         "duties": _object(
             {
                 "report": _list(
@@ -100,9 +125,21 @@ _STATUS: Schema = _object(
                 "active_count": _COUNT,
                 "active_root": _hex(32),
                 "version": _hex(32),
+                "unopened_batches": _COUNT,
             }
         ),
-        "rules": _list(_object({"jurisdiction": _JURISDICTION, "version": _COUNT})),
+        "rules": _list(
+            _object(
+                {
+                    "jurisdiction": _JURISDICTION,
+                    "version": _COUNT,
+                    "entry": _COUNT,
+                    "title": _TEXT,
+                    "modality": _one_of(Modality),
+                    "in_force": _one_of(Coverage),
+                }
+            )
+        ),
         "receipts": _object({"size": _COUNT, "root": _hex(32)}),
     }
 )
