@@ -24,7 +24,7 @@ from accord.agency.desk import Desk, Published, listing_of, parse_refs, split_ba
 from accord.agency.keeper import Keeper
 from accord.cli import governance
 from accord.cli.assemble import AgencyBook, open_desk, open_keeper
-from accord.cli.governance import PANEL, counted, tell
+from accord.cli.governance import PANEL, counted, in_words, tell
 from accord.cli.meanings import meaning_of
 from accord.cli.node import HomeOption, Json
 from accord.client.home import open_home
@@ -155,7 +155,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     groups = [GroupId(name) for name in group or ["platforms"]]
     listings, refused = _listings_under(paths, code, jobs)
     for one in refused:
-        sys.stderr.write(f"refused {one.path}: {one.code}{_in_words(one.code)}\n")
+        sys.stderr.write(f"refused {one.path}: {one.code}{in_words(one.code)}\n")
     if refused and not skip_refused:
         mend = "take them out, or --skip-refused"
         raise Malformed("cli.refused_files", refused=len(refused), others=len(listings), mend=mend)
@@ -195,15 +195,6 @@ def _published(done: Published) -> str:
         f"Published {counted(done.count, 'listing')} as {entries}.{again}\n"
         f"Next, a second person: accord approve {entries}"
     )
-
-
-def _in_words(code: str) -> str:
-    from accord.fingerprint import REASONS, UnhashableCode  # noqa: PLC0415  (as below)
-
-    reason = REASONS[UnhashableCode(code)] if code in set(UnhashableCode) else None
-    known = meaning_of(code)
-    words = reason or (known.words if known is not None else "")
-    return f" ({words})" if words else ""
 
 
 def parse_class(text: str) -> ClassCode:

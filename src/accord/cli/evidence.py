@@ -14,7 +14,6 @@ from accord.cli.governance import tell
 from accord.cli.node import HomeOption, Json
 from accord.client.home import open_home
 from accord.client.http import NodeClient
-from accord.registry import Registry
 from accord.replica.replica import Replica, sync_any
 from accord.wire.errors import AccordError
 
@@ -55,6 +54,8 @@ def evidence(
 
 def proved_by(replica: Replica) -> dict[str, list[Any]]:
     """What this copy proves by itself."""
+    from accord.registry import Registry  # noqa: PLC0415  (numpy: slow to load)
+
     registry = Registry()
     for entry in replica.folded():
         registry.fold(entry)

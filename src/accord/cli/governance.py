@@ -18,6 +18,7 @@ from accord.agency.rulefile import TEMPLATES, dump_rule_file, parse_rule_file, t
 from accord.agency.yamltree import Faulty
 from accord.cli.assemble import AgencyBook, open_desk
 from accord.cli.founding import parameter_change
+from accord.cli.meanings import meaning_of
 from accord.cli.node import HomeOption, Json
 from accord.client.home import open_home
 from accord.ledger.membership import parameters as parameters_of
@@ -356,6 +357,16 @@ def counted(count: int, what: str) -> str:
 def printable(text: str) -> str:
     """Names of files are bytes: what is no text is escaped, in JSON's way, where it stands."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def in_words(code: str) -> str:
+    """` (why)`, for a file that was not looked at or cannot be listed."""
+    from accord.fingerprint import REASONS, UnhashableCode  # noqa: PLC0415  (slow to load)
+
+    known = meaning_of(code)
+    if code in set(UnhashableCode):
+        return f" ({REASONS[UnhashableCode(code)]})"
+    return "" if known is None else f" ({known.words})"
 
 
 def tell(as_json: bool, value: Mapping[str, object], text: str) -> None:

@@ -17,7 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from accord.cli.assemble import connected, open_replica
-from accord.cli.governance import printable
+from accord.cli.governance import in_words, printable
 from accord.cli.platform import PANEL
 from accord.client.home import open_home
 from accord.wire.errors import Malformed, Unavailable
@@ -327,9 +327,13 @@ def why(answer: dict[str, object]) -> str:
     """The strictest reason in words, or why there is no answer."""
     match answer:
         case {"reasons": [{"rule": {"title": title}, "algorithm": algorithm, **rest}, *_]}:
-            return f"{title}: {algorithm} at {rest['distance']}, listing {rest['listing']}"
+            bits = rest["distance"]
+            how = f"same {algorithm}" if bits == 0 else f"{algorithm}, {bits} bits off"
+            return f"{title}: {how}, listing {rest['listing']}"
+        case {"code": str(code)}:
+            return f"{code}{in_words(code)}"
         case _:
-            return str(answer.get("code") or "")
+            return ""
 
 
 def _bar() -> Progress:
