@@ -134,7 +134,9 @@ def init(
 def check_member(member: str, title: str, jurisdictions: list[str]) -> list[JurisdictionId]:
     """What an applicant says of itself; the jurisdictions in order. Raises: Malformed."""
     if NAME_RE.fullmatch(member) is None:
-        raise Malformed("cli.member", got=member[:40], wanted="a-z, 0-9 and -, a letter first")
+        raise Malformed(
+            "cli.member", got=member[:40], wanted="2 to 32 of a-z, 0-9 and -, a letter first"
+        )
     if not 1 <= len(title) <= 200:
         raise Malformed("cli.title", chars=len(title), wanted="1 to 200 characters")
     where = sorted(set(jurisdictions))

@@ -111,5 +111,7 @@ def revoke(
 
 def _operator(text: str) -> OperatorId:
     if NAME_RE.fullmatch(text) is None:
-        raise Malformed("cli.operator", got=text[:40], wanted="a-z, 0-9 and -, a letter first")
+        raise Malformed(
+            "cli.operator", got=text[:40], wanted="2 to 32 of a-z, 0-9 and -, a letter first"
+        )
     return OperatorId(text)
