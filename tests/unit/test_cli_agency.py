@@ -2,7 +2,7 @@
 
 import pytest
 
-from accord.cli.agency import KEEPER_BACKOFF_S, KEEPER_PAUSE_S, keep, parse_class
+from accord.cli.agency import KEEPER_BACKOFF_S_MAX, KEEPER_PAUSE_S, keep, parse_class
 from accord.statements.rules import ClassCode
 from accord.wire.errors import Malformed, Unavailable, Unproven
 
@@ -16,7 +16,7 @@ def test_classes_as_people_write_them() -> None:
 
 
 def test_a_keeper_goes_on_after_a_node_was_away(capsys: pytest.CaptureFixture[str]) -> None:
-    outcomes = ["ok", "away", "away", "ok", "away"]
+    outcomes = ["ok", *["away"] * 6, "ok", "away"]
     waited: list[float] = []
 
     def step() -> bool:
@@ -25,8 +25,10 @@ def test_a_keeper_goes_on_after_a_node_was_away(capsys: pytest.CaptureFixture[st
         return True
 
     keep(step, lambda: not outcomes, waited.append)
-    pause, backoff = KEEPER_PAUSE_S, KEEPER_BACKOFF_S
-    assert waited == [pause, backoff, backoff, pause, backoff]
+    pause, most = KEEPER_PAUSE_S, KEEPER_BACKOFF_S_MAX
+    backoff = [min(pause * 2**miss, most) for miss in range(6)]
+    assert waited == [pause, *backoff, pause, pause]
+    assert backoff[-1] == most
     assert capsys.readouterr().err.count("test.away") == 2  # Once for each absence.
 
 

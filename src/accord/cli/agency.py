@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from accord.statements.batch import Listing
 
 KEEPER_PAUSE_S = 1.0
-KEEPER_BACKOFF_S = 10.0
+KEEPER_BACKOFF_S_MAX = 10.0  # Between tries while the node is away; the first come sooner.
 KEEPER_ROUNDS = 4  # Of `--once`: open, acknowledge, wrap, and see that nothing is left.
 LEVELS = ("digest", "one-person", "two-persons")  # By review level, as in rule files.
 
@@ -310,18 +310,20 @@ def keep(
 ) -> None:
     """Steps until stopped. A node that does not answer is told once and asked again later."""
     told: str | None = None
+    backoff_s = KEEPER_PAUSE_S
     while not is_stopping():
         try:
             step()
             if told is not None:
                 sys.stderr.write("accord: the node answers again\n")
-            told = None
+            told, backoff_s = None, KEEPER_PAUSE_S
             wait(KEEPER_PAUSE_S)
         except Unavailable as err:
             if err.code != told:
                 sys.stderr.write(f"accord: {err}; going on\n")
             told = err.code
-            wait(KEEPER_BACKOFF_S)
+            wait(backoff_s)
+            backoff_s = min(2 * backoff_s, KEEPER_BACKOFF_S_MAX)
 
 
 def _step(kept: Keeper, as_json: bool, *, out_of_turn: bool = False) -> bool:
