@@ -58,7 +58,7 @@ unit: setup
 check: lint types layers unit  ## The fast part: format, lint, types, layers, unit and tidy tests
 
 test: check browser cometbft  ## Everything, from a clean clone
-	@$(RUN) pytest tests/property tests/vectors tests/e2e
+	@$(RUN) pytest tests/property tests/vectors tests/sim tests/e2e
 
 sim: setup  ## One simulation by seed: make sim SEED=81
 	@$(RUN) pytest tests/sim $(if $(SEED),--seed $(SEED),)

@@ -1,0 +1,18 @@
+"""Seeds for simulations: `make sim SEED=81` runs one, `pytest tests/sim --seeds 5000` many."""
+
+import pytest
+
+SEEDS = 50
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=None, help="run the simulation of this seed")
+    parser.addoption("--seeds", type=int, default=SEEDS, help="run so many simulations")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" not in metafunc.fixturenames:
+        return
+    one = metafunc.config.getoption("--seed", default=None)
+    many = metafunc.config.getoption("--seeds", default=SEEDS)
+    metafunc.parametrize("seed", range(many) if one is None else [one])
