@@ -30,7 +30,7 @@ LOOKED = {
 
 def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
     told: list[str] = []
-    scale = Scale(3000, 400, 31, ("uniform", "clustered"), with_peers=False)
+    scale = Scale(3000, 400, 31, ("uniform", "clustered"), "none", vectors=500)
     report = run(scale, tmp_path, lambda what, _done, _total: told.append(what))
     figures = json.loads(json.dumps(report.as_json()))["figures"]
     assert [(row["index"], row["kind"]) for row in figures["match"]] == [
@@ -45,6 +45,7 @@ def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
     assert [row["kind"] for row in changes] == ["uniform", "clustered"]
     assert {"open_ms", "open_and_check_ms", "delta_10000_adds_us", "merge_s"} <= set(changes[0])
     assert told[0] == "uniform: making rows"
+    assert [row["index"] for row in figures["vectors"]] == ["Accord"]
 
 
 def test_rows_and_queries_are_what_they_are_called() -> None:

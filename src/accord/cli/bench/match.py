@@ -15,6 +15,7 @@ import numpy as np
 from accord.cli.bench.figures import Report, Row, Section, quantile, rounded
 from accord.cli.bench.machine import describe_machine
 from accord.cli.bench.match_peers import TUNED, Peer, peers
+from accord.cli.bench.match_vectors import RADIUS, vector_rows
 from accord.matching.index_kernel import Matches
 from accord.matching.index_layout import PDQ_BYTES
 from accord.matching.index_native import kernel_of
@@ -42,7 +43,8 @@ class Scale:
     queries: int
     threshold: int
     kinds: tuple[str, ...]
-    with_peers: bool
+    peers: str  # `none`, `faiss`, `all`
+    vectors: int = 0
 
 
 @dataclass(slots=True)
@@ -134,8 +136,8 @@ def run(scale: Scale, directory: Path, progress: Progress) -> Report:
         indexes: list[Peer] = [MappedPeer(scale.threshold, store)]
         if scale.listings <= _MEMORY_ROWS_MAX:
             indexes.insert(0, OurPeer(scale.threshold))
-        if scale.with_peers:
-            indexes += peers(scale.threshold)
+        if scale.peers != "none":
+            indexes += peers(scale.threshold, with_python=scale.peers == "all")
         queries = make_queries(kind, rows, scale.queries, 2 * number + 2)
         timings = _measure(kind, indexes, rows, queries, progress, first=number == 0)
         _check_answers(indexes, rows, scale.threshold)
@@ -157,8 +159,17 @@ def run(scale: Scale, directory: Path, progress: Progress) -> Report:
         (
             Section("match", "Look-ups", tuple(looked)),
             Section("changes", "Opening, deltas and merging (Accord)", tuple(changed)),
+            *_vectors(scale, progress),
         ),
     )
+
+
+def _vectors(scale: Scale, progress: Progress) -> tuple[Section, ...]:
+    if not scale.vectors:
+        return ()
+    progress("vectors", 0, 0)
+    rows = vector_rows(scale.vectors, with_peers=scale.peers != "none")
+    return (Section("vectors", f"Byte vectors within {RADIUS} by L2", tuple(rows)),)
 
 
 def _measure(

@@ -17,6 +17,7 @@ from accord.registry.columns import Bytes
 from accord.wire.errors import Malformed
 
 TUNED: Final = "faiss MultiHash 11x23 nflip 2"
+_VECTORS: Final = 1 << 16
 _BLOCK: Final = 256  # Queries that Flat compares together: its best.
 
 
@@ -95,16 +96,30 @@ def _matches(
     return found
 
 
-def peers(threshold: int) -> Sequence[Peer]:
-    """Every peer, on one thread. Raises: Malformed, where they are not installed."""
-    try:
-        faiss: Any = importlib.import_module("faiss")
-        threatexchange = importlib.import_module("threatexchange.signal_type.pdq.pdq_index")
-    except ImportError as err:
-        raise Malformed(
-            "bench.peers", missing=err.name or "", mend="install accord[bench]"
-        ) from err
-    faiss.omp_set_num_threads(1)
+class FlatVectors:
+    """faiss FlatL2: compares every vector, in floats."""
+
+    name = "faiss FlatL2"
+
+    def __init__(self, vectors: Bytes) -> None:
+        faiss = _faiss()
+        self._index = faiss.IndexFlatL2(vectors.shape[1])
+        for start in range(0, len(vectors), _VECTORS):
+            self._index.add(vectors[start : start + _VECTORS].astype(np.float32))
+
+    def ask(self, query: Bytes, distance: int) -> int:
+        """How many lie within the distance. Shape: (1, 144)."""
+        limits, _, _ = self._index.range_search(query.astype(np.float32), distance**2 + 0.5)
+        return int(limits[-1])
+
+
+def peers(threshold: int, *, with_python: bool = True) -> Sequence[Peer]:
+    """Every peer, on one thread; without those that keep Python objects, which take 1 KB a row.
+
+    Raises: Malformed, where they are not installed.
+    """
+    faiss = _faiss()
+    threatexchange = _module("threatexchange.signal_type.pdq.pdq_index")
 
     def multihash(bands: int, width: int, flips: int) -> Callable[[Any], Any]:
         def make(library: Any) -> Any:  # noqa: ANN401
@@ -123,6 +138,22 @@ def peers(threshold: int) -> Sequence[Peer]:
         found += [
             _Faiss(faiss, "faiss MultiHash 16x16", multihash(16, 16, 1), threshold),
             _Faiss(faiss, TUNED, multihash(11, 23, 2), threshold),
-            _ThreatExchange(threatexchange),
         ]
+    if threshold == 31 and with_python:
+        found.append(_ThreatExchange(threatexchange))
     return found
+
+
+def _faiss() -> Any:  # noqa: ANN401  (it has no types)
+    faiss = _module("faiss")
+    faiss.omp_set_num_threads(1)
+    return faiss
+
+
+def _module(name: str) -> Any:  # noqa: ANN401  (it is optional)
+    try:
+        return importlib.import_module(name)
+    except ImportError as err:
+        raise Malformed(
+            "bench.peers", missing=err.name or "", mend="install accord[bench]"
+        ) from err
