@@ -14,6 +14,7 @@ import httpx
 
 from accord.audit.checks import deadline_of
 from accord.audit.evidence import Change, Evidence, ScannerKey
+from accord.client.http import check_url
 from accord.ledger.apply import apply
 from accord.ledger.codes import RejectCode
 from accord.ledger.epochs import is_holder
@@ -66,13 +67,13 @@ NOTHING_SHOWN: Final = Shown(None, ())
 
 
 class HttpPlatformLog:
-    """The log of a gateway, at `<url>/log`."""
+    """The log of a gateway, at `<url>/log`. Raises: Malformed, for no base URL."""
 
     def __init__(
         self, url: str, token: str | None = None, transport: httpx.BaseTransport | None = None
     ) -> None:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._base = url.rstrip("/") + "/log"
+        self._base = check_url(url) + "/log"
         self._http = httpx.Client(
             headers=headers, timeout=_ANSWER_S, transport=transport, trust_env=False
         )
@@ -96,7 +97,7 @@ class HttpPlatformLog:
                     received += chunk
                     if len(received) > limit:
                         raise Unavailable("audit.platform_log", path=path, limit=limit)
-        except (httpx.HTTPError, httpx.InvalidURL) as err:
+        except httpx.HTTPError as err:
             raise Unavailable("audit.platform_log", url=self._base, why=type(err).__name__) from err
         return bytes(received)
 

@@ -222,8 +222,19 @@ def _error_of(status: int, raw: bytes, ask: _Ask) -> AccordError:
 
 
 def check_url(url: str) -> str:
-    """A node's base URL as it is stored. Raises: Malformed."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise Malformed("http.url", url=url, wanted="http://host:port")
+    """A server's base URL as it is stored. Raises: Malformed.
+
+    Whatever passes can be asked: the client library and the resolver raise errors of their own.
+    """
+    shown = url.rpartition("@")[2][:200]  # Never somebody's password.
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")
+        httpx.URL(url).host.encode("idna")
+    except (ValueError, httpx.InvalidURL) as err:
+        raise Malformed("http.url", url=shown, wanted="http://host:port") from err
+    is_base = parts.scheme in {"http", "https"} and host and not (parts.query or parts.fragment)
+    if not is_base or port == 0 or "@" in parts.netloc or any(mark in host for mark in " %"):
+        raise Malformed("http.url", url=shown, wanted="http://host:port")
     return url.rstrip("/")
