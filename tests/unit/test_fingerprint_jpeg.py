@@ -130,7 +130,10 @@ def patched(marker: bytes, offset: int, value: int) -> bytes:
 
 
 def test_a_header_says_what_is_unusual() -> None:
-    assert parse_header(PLAIN) == Header(640, 416)
+    assert parse_header(PLAIN) == Header(640, 416, has_app1=False)
+    turned = parse_header(oriented(PICTURE, 6, "JPEG"))
+    assert turned is not None
+    assert turned.has_app1
     at = PLAIN.index(FRAME)
     unusual = {
         "12 bits": patched(FRAME, 2, 12),
@@ -183,6 +186,6 @@ def test_scans_that_are_missing_drift_little() -> None:
 def test_the_coarsest_scale_keeps_four_means_a_cell() -> None:
     sides = {(4000, 3000): 8, (1632, 1224): 4, (1024, 768): 2, (512, 384): 1, (2048, 3000): 8}
     for (width, height), scale in sides.items():
-        assert scale_for(Header(width, height)) == scale
+        assert scale_for(Header(width, height, has_app1=False)) == scale
     for width, height in ((191, 400), (4000, 400), (30_001, 8000), (9000, 9000)):
-        assert scale_for(Header(width, height)) is None
+        assert scale_for(Header(width, height, has_app1=False)) is None

@@ -91,6 +91,30 @@ def test_files_larger_than_a_pipe_go_through(real: DecoderPool) -> None:
     assert real.fingerprint(data) == fingerprint_bytes(data)
 
 
+def test_a_large_picture_is_held_once(real: DecoderPool) -> None:
+    """64 MB as the decoder has it; looking at it costs strips and filters, not a second copy."""
+    ramp = Image.linear_gradient("L").resize((4000, 4000)).rotate(30)
+    data = encoded(Image.merge("RGB", (ramp, ramp.rotate(90), ramp)), "PNG", compress_level=1)
+    real.fingerprint(encoded(picture(4, (64, 48)), "PNG"))
+
+    def peak_mb() -> int:
+        (pid,) = real.worker_pids()
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            return int(file.read().split("VmHWM:")[1].split()[0]) // 1000
+
+    before = peak_mb()
+    assert isinstance(real.fingerprint(data), Fingerprinted)
+    assert peak_mb() - before < 64 + len(data) // 1_000_000 + 16
+
+
+def test_digests_are_there_whatever_becomes_of_the_worker() -> None:
+    with odd() as pool:
+        for behaviour in (b"a", b"k", b"x", b"b"):
+            answer = pool.fingerprint(behaviour)
+            assert isinstance(answer, Unhashable)
+            assert answer.digests == digests_of(behaviour)
+
+
 def test_a_worker_ends_at_a_question_it_does_not_know() -> None:
     worker = subprocess.run(
         WORKER_ARGV, input=b"\0\0\0\2?x", capture_output=True, check=True, timeout=60
@@ -177,6 +201,7 @@ def test_a_real_worker_killed_in_the_middle_is_a_crash() -> None:
         work = threads.submit(pool.fingerprint, heavy)
         while pool.worker_pids():
             time.sleep(0.001)
+        time.sleep(0.1)  # It was alive when it was asked.
         os.kill(pid, signal.SIGKILL)
         assert code(work.result()) == "image.crashed"
 

@@ -39,6 +39,7 @@ class Header(NamedTuple):
 
     width: int
     height: int
+    has_app1: bool  # EXIF or XMP, which may say that the picture is turned.
 
 
 class Scaled(NamedTuple):
@@ -55,15 +56,15 @@ def scaled_fingerprint(data: bytes) -> Scaled | None:
     scale = None if header is None else scale_for(header)
     if header is None or scale is None:
         return None
-    width, height = header
+    width, height, has_app1 = header
     with JpegImageFile(io.BytesIO(data)) as image:
-        if image.size != header or image.mode not in ("L", "RGB"):
+        if image.size != (width, height) or image.mode not in ("L", "RGB"):
             return None
         image.draft("L", (width // scale, height // scale))
         image.load()
         if image.mode != "L" or image.size != (-(-width // scale), -(-height // scale)):
             return None
-        turn = orientation_of(image)
+        turn = orientation_of(image) if has_app1 else 1
         grey = np.asarray(image)
     across = fold_of(width, scale, turn in _MIRRORED_ACROSS)
     down = fold_of(height, scale, turn in _MIRRORED_DOWN)
@@ -89,7 +90,7 @@ def spread_of(hashed: Hashed) -> float:
 
 def scale_for(header: Header) -> int | None:
     """The coarsest decoding that keeps the drift small; None where there is none worth it."""
-    shorter, longer = sorted(header)
+    shorter, longer = sorted(header[:2])
     if shorter < SIDE_MIN or longer > shorter * _ASPECT_MAX:
         return None
     if longer > IMAGE_SIDE_MAX or shorter * longer > IMAGE_PIXELS_MAX:
@@ -99,7 +100,7 @@ def scale_for(header: Header) -> int | None:
 
 def parse_header(data: bytes) -> Header | None:
     """What stands before the first scan; None for all that is unusual. Any bytes are answered."""
-    at, is_jfif, transform = 2, False, None
+    at, is_jfif, has_app1, transform = 2, False, False, None
     found: tuple[Header, bytes] | None = None
     while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
         marker = data[at + 1]
@@ -111,11 +112,10 @@ def parse_header(data: bytes) -> Header | None:
         if size < 2 or len(body) != size - 2:
             return None
         if marker == _SCAN:
-            return (
-                None
-                if found is None or not _is_luma_first(*found, is_jfif, transform)
-                else found[0]
-            )
+            if found is None or not _is_luma_first(*found, is_jfif, transform):
+                return None
+            return found[0]._replace(has_app1=has_app1)
+        has_app1 |= marker == 0xE1
         if marker == 0xE0 and body[:5] == b"JFIF\0":
             is_jfif = True
         elif marker == 0xEE and body[:5] == b"Adobe":
@@ -126,7 +126,7 @@ def parse_header(data: bytes) -> Header | None:
             if found is not None or marker not in _FRAMES or len(body) < 6:
                 return None
             height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
-            found = Header(width, height), body
+            found = Header(width, height, False), body
         at += 2 + size
     return None
 
@@ -134,7 +134,7 @@ def parse_header(data: bytes) -> Header | None:
 def _is_luma_first(header: Header, frame: bytes, is_jfif: bool, transform: int | None) -> bool:
     """Whether a decoder reads the frame as grey, or as luma and two colours of no finer grid."""
     count, components = frame[5], frame[6:]
-    if frame[0] != 8 or min(header) < 1 or len(components) != 3 * count:
+    if frame[0] != 8 or min(header[:2]) < 1 or len(components) != 3 * count:
         return False
     if count == 1:
         return True

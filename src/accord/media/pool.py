@@ -1,14 +1,14 @@
 """Fingerprints of outside bytes through a pool of decoder workers.
 
 A file that hangs or kills its worker costs one worker start and gets its own code; the others
-never notice. Digests are computed here, so that a worker cannot lie about them. There is no
-in-process mode.
+never notice. Digests are computed here, so that a worker cannot lie about them, and while it
+decodes. There is no in-process mode.
 """
 
 import asyncio
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -138,10 +138,17 @@ class DecoderPool:
     ) -> Fingerprinted | Unhashable:
         if len(data) > IMAGE_BYTES_MAX:
             return Unhashable(UnhashableCode.TOO_LARGE, None)
-        answer = self._examine(data, decoding)
+
+        def digest() -> None:
+            nonlocal digests
+            digests = digests or digests_of(data)
+
+        answer = self._examine(data, decoding, digest)
         return answer_of(digests or digests_of(data), answer)
 
-    def _examine(self, data: bytes, decoding: Decoding) -> Examined | UnhashableCode:
+    def _examine(
+        self, data: bytes, decoding: Decoding, meanwhile: Callable[[], None]
+    ) -> Examined | UnhashableCode:
         try:
             slot = self._slots.get(timeout=self._queue_wait_s)
         except queue.Empty:
@@ -150,7 +157,7 @@ class DecoderPool:
         try:
             worker = self._ready(slot)
             try:
-                answer = parse_answer(worker.ask(data, self._wait_ms, decoding))
+                answer = parse_answer(worker.ask(data, self._wait_ms, decoding, meanwhile))
             except TookTooLong:
                 worker.kill()
                 return UnhashableCode.TIMEOUT

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -25,6 +25,10 @@ WORKER_ARGV: Final = (sys.executable, "-P", "-s", "-m", "accord.media.worker")
 _KEPT_VARIABLES: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "ACCORD_KERNEL")
 _CHUNK_BYTES: Final = 1 << 20
 _STOP_WAIT_S: Final = 1.0  # An idle worker ends within milliseconds of its pipe closing.
+
+
+def _nothing() -> None:
+    """What there is to do while a worker works, as a rule."""
 
 
 class TookTooLong(Exception):  # Told to the pool, which turns it into a code.
@@ -62,7 +66,7 @@ class WorkerProcess:
         os.set_blocking(self._from, False)
         _widen(self._to)
         try:
-            ready = self._exchange(b"", b"", DECODER_START_MS) == READY
+            ready = self._exchange(b"", b"", DECODER_START_MS, _nothing) == READY
         except (TookTooLong, Died) as err:
             self.kill()
             raise Unavailable("media.start") from err
@@ -77,10 +81,19 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, data: bytes, wait_ms: int, decoding: Decoding = Decoding.EXACT) -> bytes:
-        """The raw answer for one file. Raises: TookTooLong, Died."""
+    def ask(
+        self,
+        data: bytes,
+        wait_ms: int,
+        decoding: Decoding = Decoding.EXACT,
+        meanwhile: Callable[[], None] = _nothing,
+    ) -> bytes:
+        """The raw answer for one file; `meanwhile` is called while the worker is at it.
+
+        Raises: TookTooLong, Died, and then perhaps before `meanwhile` was called.
+        """
         head = (len(data) + 1).to_bytes(LENGTH_BYTES, "big") + DECODING_BYTES[decoding]
-        answer = self._exchange(head, data, wait_ms)
+        answer = self._exchange(head, data, wait_ms, meanwhile)
         self.files_done += 1
         return answer
 
@@ -102,7 +115,9 @@ class WorkerProcess:
             if pipe is not None:
                 pipe.close()
 
-    def _exchange(self, head: bytes, data: bytes, wait_ms: int) -> bytes:
+    def _exchange(
+        self, head: bytes, data: bytes, wait_ms: int, meanwhile: Callable[[], None]
+    ) -> bytes:
         """Writes and reads at once, so that neither side ever waits on a full pipe for good."""
         deadline = time.monotonic() + wait_ms / 1000
         unsent = deque(memoryview(part) for part in (head, data) if part)
@@ -122,6 +137,7 @@ class WorkerProcess:
                 self._write(unsent)
                 if not unsent:
                     poller.unregister(self._to)
+                    meanwhile()
             if len(received) < LENGTH_BYTES:
                 continue
             size = int.from_bytes(received[:LENGTH_BYTES], "big")

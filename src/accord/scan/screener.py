@@ -226,12 +226,12 @@ class Screener:
         upload: str | None = None,
         running: Running | None = None,
     ) -> Screened:
-        running, decision, meta, now_ms = await asyncio.to_thread(
+        used, decision, meta, now_ms = await asyncio.to_thread(
             self._decide, query, context, running
         )
         leaf, job = self.receipts.submit(meta, query, upload, now_ms)
         index = await asyncio.wrap_future(job)
-        return Screened(query, decision, running, self.receipts.promise(index, leaf, now_ms))
+        return Screened(query, decision, used, self.receipts.promise(index, leaf, now_ms))
 
     def check(self, context: Context) -> None:
         """Refuse before any work is done. Raises: Unavailable; Malformed."""
