@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from accord.agency.founding import AgencyPlan, found_trial
+from accord.cli import node_setup
 from accord.cli.assemble import node_clients, request_key
 from accord.client.files import write_durably
 from accord.client.home import GENESIS_FILE, open_home
@@ -110,6 +111,7 @@ def register(app: typer.Typer) -> None:
     app.command("init", help=_INIT)(init)
     app.command("members", help=_MEMBERS)(members)
     node_app.command("run", help=_RUN)(run)
+    node_setup.register(node_app)
     log_app.command("verify", help=_VERIFY)(verify)
     app.add_typer(node_app, name="node")
     app.add_typer(log_app, name="log")

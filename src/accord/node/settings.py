@@ -11,7 +11,6 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -118,7 +117,7 @@ def parse_settings(raw: bytes) -> Settings:
     rows = table.get("peers", [])
     if set(table) - {*known, "peers"} or not isinstance(rows, list) or len(rows) > PEERS_MAX:
         raise Malformed("settings.section", section="peers", limit=PEERS_MAX)
-    peers = tuple(_parse_peer(row) for row in cast(list[object], rows))
+    peers = tuple(parse_peer(row) for row in cast(list[object], rows))
     if len({p.peer_id for p in peers} | {p.agency for p in peers}) != 2 * len(peers):
         raise Malformed("settings.peer", hint="an agency or id twice")
     match table["api"], table["engine"]:
@@ -137,7 +136,8 @@ def parse_settings(raw: bytes) -> Settings:
     return Settings(api, listen, peers, certificate, key, block_ms)
 
 
-def _parse_peer(row: object) -> Peer:
+def parse_peer(row: object) -> Peer:
+    """A peer as node.toml and cards state it. Raises: Malformed."""
     match row:
         case {"agency": str(agency), "id": str(peer_id), "address": str(address), "api": str(api)}:
             pass
@@ -179,7 +179,3 @@ def write_settings(directory: Path, settings: Settings) -> None:
     """Create or replace node.toml."""
     directory.mkdir(parents=True, exist_ok=True)
     write_durably(directory / SETTINGS_FILE, settings.encode())
-
-
-def urls_of(peers: Sequence[Peer]) -> tuple[str, ...]:
-    return tuple(peer.api for peer in peers)
