@@ -11,13 +11,16 @@ import pytest
 
 from accord.agency.desk import check_listing
 from accord.cli.bench.figures import Report, Section, quantile, rounded, table
+from accord.cli.bench.hash import PEER, _drift, _share_row, _speed_row, _take_turns, _works
 from accord.cli.bench.load import Ask, ask_fingerprints, screen_for
 from accord.cli.bench.loop import Scale
 from accord.cli.bench.machine import children_of, memory_row
 from accord.cli.bench.material import SIZES, Material
 from accord.fingerprint import Fingerprinted, fingerprint_bytes
 from accord.scan.contract import parse_json_request
-from accord.wire.errors import Unavailable
+from accord.wire.errors import Broken, Unavailable
+from accord.wire.limits import PDQ_DRIFT_MAX
+from pictures_kit import encoded, picture
 
 
 @pytest.mark.parametrize(
@@ -134,3 +137,24 @@ def test_an_answer_that_is_not_no_match_ends_the_benchmark(answer: tuple[int, st
     with answering((200, "no_match"), answer) as base, pytest.raises(Unavailable) as caught:
         screen_for(base, [ASK], 2, 0, lambda: None)
     assert caught.value.code == "bench.answer"
+
+
+def test_hashing_is_measured_on_files_that_the_scaled_path_takes() -> None:
+    data = Material(3).picture(SIZES[0])
+    took: dict[str, list[float]] = {}
+    for _ in range(2):
+        _take_turns(_works(data, len), took)
+    assert {len(times) for times in took.values()} == {2}
+    speed, share = _speed_row("a picture", took), _share_row("a picture", took)
+    assert speed["pillow_pdqhash_p50_ms"] is not None
+    assert speed["scaled_decode_alone_ms"] == share["scaled_decode_ms"]
+    del took[PEER]
+    assert _speed_row("a picture", took)["ratio_scaled"] is None
+    with pytest.raises(Broken):
+        _works(encoded(picture(1, (64, 64)), "JPEG"), None)
+
+
+def test_drift_is_counted_over_sizes_and_qualities() -> None:
+    rows = _drift([picture(1, (640, 480))], lambda *_: None)
+    assert sum(int(row["files"] or 0) + int(row["left_to_exact"] or 0) for row in rows) == 26
+    assert all(float(row["max_bits"] or 0) <= PDQ_DRIFT_MAX for row in rows)
