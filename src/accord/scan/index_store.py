@@ -114,7 +114,7 @@ class IndexStore:
 
     def _replace(self, layout: Layout, parts: Iterable[memoryview]) -> None:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._lock():
                 for left in self.path.parent.glob(f"{FILE}.*.new"):
                     left.unlink(missing_ok=True)  # Of a process that ended while it wrote.

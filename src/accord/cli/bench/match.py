@@ -289,11 +289,12 @@ def _changes(kind: str, rows: Bytes, queries: Bytes, store: IndexStore, threshol
         delta = Ring.build(np.arange(size, dtype=np.uint32), fresh)
         row[f"delta_{size}_build_ms"] = rounded((time.perf_counter() - began) * 1e3)
         row[f"delta_{size}_adds_us"] = rounded(_added_us(base, delta, some, threshold))
-    merged = np.concatenate([rows, make_rows(kind, _DELTAS[1], 8)])
-    del rows
-    began = time.perf_counter()
-    store.write(np.arange(len(merged), dtype=np.uint32), merged)
-    row["merge_s"] = rounded(time.perf_counter() - began)
+    row["merge_s"] = None
+    if len(rows) <= _MEMORY_ROWS_MAX:
+        merged = np.concatenate([rows, make_rows(kind, _DELTAS[1], 8)])
+        began = time.perf_counter()
+        store.write(np.arange(len(merged), dtype=np.uint32), merged)
+        row["merge_s"] = rounded(time.perf_counter() - began)
     return row
 
 
