@@ -42,6 +42,8 @@ from accord.wire.limits import (
 )
 
 TICK_S: Final = 1.0  # Signs again what is due, stores late lines, asks the engine how it is.
+CATCH_UP_LOOK_S: Final = 0.1  # How often a submission looks whether the engine has caught up.
+CANCEL_AGAIN_S: Final = 0.1
 AHEAD_WAIT_S: Final = 10.0  # How long a head beyond our log may wait for us to get there.
 LAG_MS_MAX: Final = 15_000  # Statements without a block or a quorum for so long: trouble.
 
@@ -156,17 +158,14 @@ class CometEngine:
 
     async def submit(self, raw: bytes) -> Verdict:
         envelope = parse_envelope(parse_transaction(raw).envelope)
-        self._check_running()
-        while self._app.is_between:  # The state is a block ahead of the disk: wait for the disk.
-            await self._grown.wait()
-            self._check_running()
+        await self._until_ready()
         # From here to the registration nothing else runs, so no block comes in between.
         item = self._flying.get(envelope.digest)
         if item is None or item.raw != raw:
             known = self._reader.find(envelope.raw, envelope.digest)
             if known is not None:
                 return await self._once_signed(known)
-            if self._figures.is_catching_up:
+            if self._figures.is_catching_up:  # Its state is of the past: no verdict on it.
                 raise Unavailable("node.catching_up")
             code = self._app.check(raw)
             if code is not None:
@@ -217,9 +216,7 @@ class CometEngine:
             self.stop()
             await self._process.stop()  # While its application still answers: it ends cleanly.
             stopping.cancel()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
             await self._server.close()
             for item in [*self._flying.values(), *self._decided.values()]:
                 self._fail(item, Unavailable("node.stopping"))
@@ -283,6 +280,20 @@ class CometEngine:
         self.stop()
 
     # Submissions.
+
+    async def _until_ready(self) -> None:
+        """Until the engine has caught up, or the patience of a submission is over; and until the
+        state is not a block ahead of the disk. Raises: Unavailable.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SUBMIT_WAIT_MS / 1000
+        while self._figures.is_catching_up and loop.time() < until:
+            self._check_running()
+            await asyncio.sleep(CATCH_UP_LOOK_S)
+        self._check_running()
+        while self._app.is_between:
+            await self._grown.wait()
+            self._check_running()
 
     def _admit(self, raw: bytes, envelope: Envelope) -> _Waiting:
         """Raises: Unavailable, where the member or the house has too much waiting."""
@@ -435,6 +446,17 @@ class CometEngine:
 
     async def _write(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+
+async def end_tasks(tasks: "Sequence[asyncio.Task[None]]") -> None:
+    """Cancel, and again until all have ended: Python 3.11's `wait_for` forgets that it was
+    cancelled where its answer came at the same moment, and a node that halts would hang instead.
+    """
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)  # What they ended with was looked at.
 
 
 def _failure_of(tasks: "Sequence[asyncio.Task[None]]") -> BaseException | None:
