@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from accord.matching.index_layout import PDQ_BYTES, Band, permuted
+from accord.matching.index_layout import PDQ_BYTES, Band, Layout, permuted
 from accord.matching.index_plan import BANDS, BUCKETS, Plan
 from accord.wire.errors import Unproven
 
@@ -24,14 +24,15 @@ NO_MATCHES.setflags(write=False)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """The arrays of an index. Shape: `hashes` (count, 32), permuted; `bands` 16 of them or none.
+    """An index where it lies. Whoever holds a table holds its memory."""
 
-    Whoever holds a table holds the memory it lies in.
-    """
-
-    hashes: NDArray[np.uint8]
-    bands: tuple[Band, ...]
+    layout: Layout
     memory: memoryview
+
+    @property
+    def hashes(self) -> NDArray[np.uint8]:
+        """Permuted. Shape: (count, 32)."""
+        return self.layout.hashes(self.memory)
 
 
 class Searcher(Protocol):
@@ -92,7 +93,9 @@ class NumpyKernel:
 
 class _NumpySearcher:
     def __init__(self, table: Table) -> None:
-        self._table = table
+        self._hashes = table.hashes
+        layout = table.layout
+        self._bands = tuple(layout.band(table.memory, number) for number in range(layout.bands))
 
     def ask(self, plan: Plan, bits: bytes) -> Matches:
         return self.search(plan, bits)
@@ -103,12 +106,11 @@ class _NumpySearcher:
         return np.concatenate(found) if found else NO_MATCHES
 
     def _one(self, plan: Plan, number: int, query: NDArray[np.uint8]) -> Matches:
-        table = self._table
-        if table.bands and plan.is_worth(len(table.hashes)):
+        if self._bands and plan.is_worth(len(self._hashes)):
             places = self._candidates(plan, query.view("<u2"))
-            distances = distances_of(table.hashes[places], query)
+            distances = distances_of(self._hashes[places], query)
         else:
-            distances = distances_of(table.hashes, query)
+            distances = distances_of(self._hashes, query)
             places = np.arange(len(distances), dtype=np.uint32)
         close = distances <= plan.threshold_bits
         matches = np.empty(int(close.sum()), dtype=MATCH)
@@ -120,7 +122,7 @@ class _NumpySearcher:
     def _candidates(self, plan: Plan, query: NDArray[np.uint16]) -> NDArray[np.uint32]:
         """The rows that the plan keeps, each once: a superset of those within its threshold."""
         kept: list[NDArray[np.uint32]] = []
-        for number, band in enumerate(self._table.bands):
+        for number, band in enumerate(self._bands):
             steps = plan.steps[plan.first[number] : plan.first[number + 1]]
             buckets = (query[number] ^ steps["mask"]).astype(np.int64)
             starts = band.offsets[buckets].astype(np.int64)
@@ -134,7 +136,7 @@ class _NumpySearcher:
             differing = np.bitwise_count(band.filter[places] ^ query[(number + 1) % BANDS])
             kept.append(band.ids[places[differing <= slack]])
         found = np.unique(np.concatenate(kept))
-        if len(found) and found[-1] >= len(self._table.hashes):
+        if len(found) and found[-1] >= len(self._hashes):
             raise Unproven("index.corrupt")
         return found
 

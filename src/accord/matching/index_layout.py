@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -41,9 +42,8 @@ class Layout:
     def sections(self) -> tuple[tuple[int, int], ...]:
         """Start and size of rows, hashes, then each band; a size is a whole number of pages."""
         sizes = [_padded(4 * self.count), _padded(PDQ_BYTES * self.count)]
-        sizes += [self._band_size] * self.bands
-        starts = PAGE + np.cumsum([0, *sizes[:-1]])
-        return tuple((int(start), size) for start, size in zip(starts, sizes, strict=True))
+        sizes += [_padded(4 * (BUCKETS + 1)) + sum(self._beside)] * self.bands
+        return tuple(zip(accumulate([PAGE, *sizes[:-1]]), sizes, strict=True))
 
     @property
     def size(self) -> int:
@@ -51,8 +51,17 @@ class Layout:
         return start + size
 
     @property
-    def _band_size(self) -> int:
-        return _padded(4 * (BUCKETS + 1)) + _padded(2 * self.count) + _padded(4 * self.count)
+    def _beside(self) -> tuple[int, int]:
+        """Sizes of a band's filter and ids, behind its offsets."""
+        return _padded(2 * self.count), _padded(4 * self.count)
+
+    def parts(self, band: int) -> tuple[int, int, int]:
+        """Where offsets, filter and ids of a band begin."""
+        return self._parts_from(self.sections[2 + band][0])
+
+    def _parts_from(self, start: int) -> tuple[int, int, int]:
+        filters = start + _padded(4 * (BUCKETS + 1))
+        return start, filters, filters + self._beside[0]
 
     def rows(self, memory: memoryview) -> NDArray[np.uint32]:
         return _view(memory, self.sections[0][0], self.count, np.dtype("<u4"))
@@ -63,9 +72,7 @@ class Layout:
 
     def band(self, memory: memoryview, band: int, start: int | None = None) -> "Band":
         """The arrays of a band. `start`: where it lies, if not at its place in an index."""
-        at = self.sections[2 + band][0] if start is None else start
-        filters = at + _padded(4 * (BUCKETS + 1))
-        ids = filters + _padded(2 * self.count)
+        at, filters, ids = self.parts(band) if start is None else self._parts_from(start)
         return Band(
             _view(memory, at, BUCKETS + 1, np.dtype("<u4")),
             _view(memory, filters, self.count, np.dtype("<u2")),

@@ -106,12 +106,14 @@ class _NativeSearcher:
     def __init__(self, kernel: NativeKernel, table: Table) -> None:
         self._kernel = kernel
         self._kept: tuple[Any, ...] = (table,)
-        self._count = len(table.hashes)
-        ring = _Ring(self._count, _at(table.hashes))
-        for number, band in enumerate(table.bands):
-            ring.offsets[number] = _at(band.offsets)
-            ring.filter[number] = _at(band.filter)
-            ring.ids[number] = _at(band.ids)
+        layout = table.layout
+        self._count = layout.count
+        start = _at(np.frombuffer(table.memory, dtype=np.uint8))
+        ring = _Ring(self._count, start + layout.sections[1][0])
+        for band in range(layout.bands):
+            offsets, filters, ids = layout.parts(band)
+            ring.offsets[band], ring.filter[band] = start + offsets, start + filters
+            ring.ids[band] = start + ids
         self._ring = ring
         self._ring_at = ctypes.addressof(ring)
         self._path = int(kernel.path)

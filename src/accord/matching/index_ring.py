@@ -35,8 +35,7 @@ class Ring:
     @classmethod
     def open(cls, layout: Layout, memory: memoryview, kernel: Kernel | None = None) -> "Ring":
         """An index that lies in `memory`. Cost: none, nothing is read."""
-        bands = tuple(layout.band(memory, number) for number in range(layout.bands))
-        table = Table(layout.hashes(memory), bands, memory)
+        table = Table(layout, memory)
         searcher = (kernel or kernel_of()).open(table)
         return cls(layout, memory, layout.rows(memory), table, searcher)
 
