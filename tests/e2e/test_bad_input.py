@@ -214,7 +214,9 @@ def test_files_of_others_are_checked_before_anything_happens(house: House, tmp_p
     nl, before = house.home("nl-one"), size_of(house)
     file = tmp_path / "file"
     good = json.loads((house.found_platform("checked") / "application.json").read_text())
-    for content in (b"", b"{}", b"[1]", b"\xff", json.dumps(good | {"more": 1}).encode()):
+    infinite = b'{"index": 1e400, "leaf": "", "time_ms": 0, "key_id": "", "signature": ""}'
+    changed = json.dumps(good | {"more": 1}).encode()
+    for content in (b"", b"{}", b"[1]", b"\xff", b"[" * 100_000, infinite, changed):
         file.write_bytes(content)
         assert refused("propose", "admit", file, "--home", nl).startswith(
             ("application.", "record.")
@@ -227,6 +229,44 @@ def test_files_of_others_are_checked_before_anything_happens(house: House, tmp_p
         assert code.startswith(("genesis.", "record."))
     assert not (tmp_path / "new").exists()
     assert size_of(house) == before
+
+
+HOSTILE = "A[/b]\x1b[2J\x9b31m[link=x]\u202eB"  # Markup, and what moves a terminal's cursor.
+
+
+def test_what_others_wrote_is_shown_and_not_obeyed(
+    house: House, platform: Path, tmp_path: Path
+) -> None:
+    home = house.directory / "hostile"
+    genesis = ("--genesis", house.node_directory / "genesis.json", "--member", "hostile")
+    where = ("--jurisdiction", "NL", "--node", house.url)
+    run("platform", "init", home, *genesis, "--title", HOSTILE, *where)
+    nl = house.home("nl-one")
+    words = ("propose", "admit", home / "application.json", "--home", nl)
+    said = run(*words)
+    house.carry(int(said.stdout.split("accord vote ")[1].split()[0]), "ie-two", "ca-three")
+    shown = run("members", "--home", nl).stdout
+    for text in (said.stdout, shown):
+        assert "A[/b]\\x1b[2J\\x9b31m[link=x]\\u202eB" in text
+        assert not set(text) & set("\x1b\x9b\u202e")
+    titles = [row["title"] for row in told("members", "--home", nl)["platforms"]]
+    assert HOSTILE in titles
+
+    odd = tmp_path / "[" / "b]\x1b[2J.png"  # As text, a tag that closes what nobody opened.
+    odd.parent.mkdir()
+    odd.write_bytes(encoded(picture(1, (240, 160)), "PNG"))
+    found = run("screen", odd, "--home", platform, "--trial", status=3).stdout
+    assert "x1b[2J.png" in found
+    assert "\x1b" not in found
+    odd.write_bytes(b"")
+    assert "\\x1b" in run("publish", odd, "--class", "test/T1", "--home", nl, status=1).stderr
+
+
+@pytest.mark.parametrize("number", [str(10**30), "-1", "x"])
+def test_a_number_that_cannot_be_is_a_usage_error(house: House, number: str) -> None:
+    nl = house.home("nl-one")
+    for words in (("vote", number, "yes"), ("approve", number), ("audit", "drive", "--at", number)):
+        assert "Usage:" in run(*words, "--home", nl, status=2).stderr
 
 
 def test_a_home_that_was_changed_is_refused(house: House) -> None:

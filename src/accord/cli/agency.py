@@ -24,14 +24,16 @@ from accord.agency.desk import Desk, Published, listing_of, parse_refs, split_ba
 from accord.agency.keeper import Keeper
 from accord.cli import governance
 from accord.cli.assemble import AgencyBook, open_desk, open_keeper
-from accord.cli.governance import PANEL, counted, in_words, tell
+from accord.cli.governance import PANEL, in_words, tell
 from accord.cli.meanings import meaning_of
 from accord.cli.node import HomeOption, Json
+from accord.cli.text import counted, printable
 from accord.client.home import open_home
 from accord.statements.bodies import DisputeReason
 from accord.statements.rules import ClassCode
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.ids import GroupId
+from accord.wire.limits import LOG_SIZE_MAX
 from accord.wire.record import load_record
 
 if TYPE_CHECKING:
@@ -155,7 +157,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     groups = [GroupId(name) for name in group or ["platforms"]]
     listings, refused = _listings_under(paths, code, jobs)
     for one in refused:
-        sys.stderr.write(f"refused {one.path}: {one.code}{in_words(one.code)}\n")
+        sys.stderr.write(f"refused {printable(one.path)}: {one.code}{in_words(one.code)}\n")
     if refused and not skip_refused:
         mend = "take them out, or --skip-refused"
         raise Malformed("cli.refused_files", refused=len(refused), others=len(listings), mend=mend)
@@ -240,7 +242,9 @@ def _listings_under(
 
 
 def approve(
-    entries: Annotated[list[int], typer.Argument(metavar="ENTRY", min=0, help="Batches.")],
+    entries: Annotated[
+        list[int], typer.Argument(metavar="ENTRY", min=0, max=LOG_SIZE_MAX, help="Batches.")
+    ],
     home: HomeOption,
     operator: Operator = None,
     as_json: Json = False,

@@ -1,7 +1,6 @@
 """`accord audit PLATFORM`: what an agency, or anybody who follows the ledger, can prove of one."""
 
 import base64
-import binascii
 import json
 import sys
 import time
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from accord.cli.assemble import connected, open_replica
 from accord.cli.failures import render
+from accord.cli.text import cell
 from accord.client.home import open_home
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.ids import ChainId, MemberId, TimeMs
@@ -40,6 +40,8 @@ Examples:
 """
 COLOURS = {"ok": "green", "violated": "red", "unproven": "yellow"}
 MINUTE_MS = 60_000
+TIME_MS_MAX = 2**53  # As in a leaf.
+BEYOND = (OverflowError, RecursionError)  # What JSON may hold and nothing can take.
 
 
 def register(app: typer.Typer) -> None:
@@ -61,7 +63,12 @@ def audit(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         typer.Option(help="A scan receipt that was handed out: `receipt` of an answer, as JSON."),
     ] = None,
     at: Annotated[
-        int | None, typer.Option(help="Judge as of this time, in ms since 1970 (now, if left out).")
+        int | None,
+        typer.Option(
+            min=0,
+            max=TIME_MS_MAX,
+            help="Judge as of this time, in ms since 1970 (now, if left out).",
+        ),
     ] = None,
     no_sync: Annotated[
         bool, typer.Option("--no-sync", help="Judge by the ledger as it is here.")
@@ -138,7 +145,7 @@ def parse_receipt_file(file: Path, chain: ChainId, platform: MemberId) -> bytes:
             signature=base64.b64decode(fields["signature"], validate=True),
         )
         return encode_scan_receipt(made)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, binascii.Error) as err:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, *BEYOND) as err:
         raise Malformed("cli.receipt", why=type(err).__name__) from err
 
 
@@ -156,7 +163,8 @@ def _print(found: "Verdict") -> None:
     for finding in found.findings:
         facts = ", ".join(f"{name} {value}" for name, value in sorted(finding.facts.items()))
         result = finding.result.value
-        table.add_row(finding.check, f"[{COLOURS[result]}]{result}[/]", finding.code or "", facts)
+        shown = f"[{COLOURS[result]}]{result}[/]"
+        table.add_row(finding.check, shown, finding.code or "", cell(facts))
     console.print(table)
     console.print(f"Verdict: {found.outcome.value}")
     console.print("This cannot prove:")

@@ -8,6 +8,7 @@ import os
 import sys
 
 from accord.cli.meanings import meaning_of
+from accord.cli.text import encodable, printable
 from accord.wire.errors import AccordError, Broken, Malformed, Rejected, Unavailable, Unproven
 
 EXIT_FAILED = 1
@@ -49,7 +50,9 @@ def render(err: AccordError, *, as_json: bool) -> str:
 
 def fail(err: AccordError) -> int:
     """Say it on standard error; the exit status."""
-    sys.stderr.write(render(err, as_json="--json" in sys.argv[1:]).replace("\n", " ") + "\n")
+    as_json = "--json" in sys.argv[1:]
+    line = render(err, as_json=as_json)
+    sys.stderr.write((encodable(line) if as_json else printable(line)).replace("\n", " ") + "\n")
     return EXIT_FAILED
 
 

@@ -19,6 +19,7 @@ from accord.agency.application import APPLICATION_FILE
 from accord.agency.ceremony import apply_as_agency, join, read_agency_application
 from accord.agency.founding import AgencyPlan, make_genesis
 from accord.cli.node import Json
+from accord.cli.text import cell
 from accord.client.files import write_durably
 from accord.client.http import check_url
 from accord.ledger.genesis import GENESIS_BYTES_MAX, Founding, parse_genesis
@@ -292,7 +293,8 @@ def _tell(founding: Founding) -> None:
     table = Table("agency", "title", "state", "makes rules in", "root key")
     for agency in genesis.agencies:
         where = ", ".join(agency.jurisdictions)
-        table.add_row(agency.agency, agency.title, agency.sovereign, where, _root_of(agency)[:16])
+        row = (agency.agency, agency.title, agency.sovereign, where, _root_of(agency)[:16])
+        table.add_row(*(cell(value) for value in row))
     Console().print(table)
     for field in fields(Parameters):
         sys.stdout.write(f"  {field.name} = {getattr(genesis.parameters, field.name)}\n")

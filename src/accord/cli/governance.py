@@ -20,6 +20,7 @@ from accord.cli.assemble import AgencyBook, open_desk
 from accord.cli.founding import parameter_change
 from accord.cli.meanings import meaning_of
 from accord.cli.node import HomeOption, Json
+from accord.cli.text import counted, encodable, one_line, printable
 from accord.client.home import open_home
 from accord.ledger.membership import parameters as parameters_of
 from accord.ledger.state import RULES
@@ -37,7 +38,7 @@ from accord.statements.bodies import (
 from accord.statements.rules import RuleSet
 from accord.wire.errors import Malformed
 from accord.wire.ids import JURISDICTION_RE, NAME_RE, JurisdictionId, MemberId
-from accord.wire.limits import RULE_FILE_BYTES_MAX
+from accord.wire.limits import LOG_SIZE_MAX, RULE_FILE_BYTES_MAX
 from accord.wire.record import dump_record, load_record
 
 EXIT_FAULTY = 1
@@ -235,7 +236,7 @@ def admit(
 ) -> None:
     action = _application(file)
     who, where = _applicant(action), ", ".join(action.jurisdictions)
-    _propose(home, operator, as_json, action, f"to admit {who} ({action.title}; {where})")
+    _propose(home, operator, as_json, action, f"to admit {who} ({one_line(action.title)}; {where})")
 
 
 def replace_keys(
@@ -312,7 +313,7 @@ def parameters(
 
 
 def vote(
-    proposal: Annotated[int, typer.Argument(min=0, help="The proposal's entry.")],
+    proposal: Annotated[int, typer.Argument(min=0, max=LOG_SIZE_MAX, help="The proposal's entry.")],
     ballot: Annotated[str, typer.Argument(metavar="yes|no")],
     home: HomeOption,
     operator: Operator = None,
@@ -349,16 +350,6 @@ def _jurisdiction(text: str) -> JurisdictionId:
     return JurisdictionId(text)
 
 
-def counted(count: int, what: str) -> str:
-    """`1 listing`, `2 listings`."""
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
-def printable(text: str) -> str:
-    """Names of files are bytes: what is no text is escaped, in JSON's way, where it stands."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def in_words(code: str) -> str:
     """` (why)`, for a file that was not looked at or cannot be listed."""
     from accord.fingerprint import REASONS, UnhashableCode  # noqa: PLC0415  (slow to load)
@@ -371,5 +362,6 @@ def in_words(code: str) -> str:
 
 def tell(as_json: bool, value: Mapping[str, object], text: str) -> None:
     """One JSON line, or the text for people."""
-    sys.stdout.write(printable(json.dumps(value, ensure_ascii=False) if as_json else text) + "\n")
+    line = encodable(json.dumps(value, ensure_ascii=False)) if as_json else printable(text)
+    sys.stdout.write(line + "\n")
     sys.stdout.flush()

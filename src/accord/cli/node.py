@@ -19,6 +19,7 @@ from rich.table import Table
 from accord.agency.founding import AgencyPlan, found_trial
 from accord.cli import node_setup
 from accord.cli.assemble import node_clients, request_key
+from accord.cli.text import cell
 from accord.client.files import write_durably
 from accord.client.home import GENESIS_FILE, open_home
 from accord.client.http import NodeClient
@@ -305,7 +306,7 @@ def _founding(client: NodeClient, genesis: Path | None, sha256: str) -> Founding
 def _rows(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*("" if row[name] is None else str(row[name]) for name in columns))
+        table.add_row(*(cell("" if row[name] is None else row[name]) for name in columns))
     return table
 
 

@@ -92,6 +92,7 @@ def card(
     home: HomeOption,
     address: Annotated[str, typer.Option(help="host:port at which peers reach the engine.")],
     api: Annotated[str, typer.Option(help="Base URL at which everybody reaches the API.")],
+    _: Annotated[bool, typer.Option("--json", help="JSON, as it prints anyway.")] = False,
 ) -> None:
     opened = open_home(home)
     directory = opened.path / NODE_DIRECTORY
@@ -131,7 +132,7 @@ def _read_card(file: Path) -> Peer:
     try:
         raw = file.read_bytes()[:CARD_BYTES_MAX]
         value: Any = json.loads(raw)
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise Malformed("settings.card", path=str(file)) from err
     return parse_peer(value)
 

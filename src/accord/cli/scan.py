@@ -17,8 +17,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from accord.cli.assemble import connected, open_replica
-from accord.cli.governance import in_words, printable
+from accord.cli.governance import in_words
 from accord.cli.platform import PANEL
+from accord.cli.text import cell
 from accord.client.home import open_home
 from accord.wire.errors import Malformed, Unavailable
 
@@ -311,9 +312,8 @@ def _print_table(shown: Sequence["FileAnswer"], tally: "Tally") -> None:
         table = Table("File", "Decision", "Action", "Why")
         for found in shown:
             answer = found.answer
-            table.add_row(
-                printable(str(found.path)), found.decision, str(answer["action"]), why(answer)
-            )
+            row = (found.path, found.decision, answer["action"], why(answer))
+            table.add_row(*(cell(value) for value in row))
         console.print(table)
     done = tally.how["read"] + tally.how["fingerprints"]
     console.print(

@@ -159,7 +159,7 @@ class NodeClient:
         raw = self._ask(ask)
         try:
             return httpx.Response(200, content=raw).json()
-        except ValueError as err:
+        except (ValueError, RecursionError) as err:
             raise Malformed("http.answer", path=ask.path) from err
 
     def _ask(self, ask: _Ask) -> bytes:
@@ -208,7 +208,7 @@ def _error_of(status: int, raw: bytes, ask: _Ask) -> AccordError:
     family = FAMILIES.get(status, Unavailable)
     try:
         value: object = httpx.Response(status, content=raw).json()
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     match value:
         case {"error": {"code": str(code), **rest}}:
