@@ -5,6 +5,7 @@ One network for all tests here; each leaves it running and whole.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -111,6 +112,33 @@ def test_killed_in_turn_under_load_nothing_acknowledged_is_lost(net: Cluster) ->
     net.settle()
     for name in net.names:
         net.check(name)
+
+
+def engine_of(pid: int) -> int | None:
+    """The engine's process, a child of the node's."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            return int(path.parent.name)
+    return None
+
+
+def test_the_engine_alone_is_killed_again_and_again(net: Cluster) -> None:
+    name = net.names[0]
+    pid = net.net.pid(name)
+    assert pid is not None
+    with net.load():
+        for _ in range(3):
+            wait_for(lambda: engine_of(pid), 20)
+            os.kill(engine_of(pid) or 0, signal.SIGKILL)
+            time.sleep(2)
+    assert net.net.pid(name) == pid, "the node itself goes on"
+    net.settle()
+    for each in net.names:
+        net.check(each)
 
 
 def record(net: Cluster) -> list[dict[str, Any]]:
