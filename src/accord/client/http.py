@@ -6,6 +6,7 @@ Reads are repeated when a node does not answer. A submission is repeated too: th
 very same statement with the very same entry, so asking again is safe at any time.
 """
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ FAMILIES: Final[dict[int, type[AccordError]]] = {
     409: Rejected,
     503: Unavailable,
 }
+CODE_RE: Final = re.compile(r"(?=.{3,80}$)[a-z0-9_]+(\.[a-z0-9_]+)+")
 TILE_BYTES_MAX: Final = 256 * (2 + 65_535)  # An entry bundle of the largest entries.
 DOCUMENT_BYTES_MAX: Final = 8_000_000  # A genesis, or the list of members.
 CONNECT_S: Final = 5.0
@@ -211,14 +213,19 @@ def _error_of(status: int, raw: bytes, ask: _Ask) -> AccordError:
     except (ValueError, RecursionError):
         value = None
     match value:
-        case {"error": {"code": str(code), **rest}}:
+        case {"error": {"code": str(code), **rest}} if CODE_RE.fullmatch(code):
             detail = rest
         case _:
             return family("http.status", status=status, path=ask.path.partition("?")[0])
-    said = {name: str(detail[name])[:400] for name in ("message", "mend") if name in detail}
+    said = {name: _plain(detail[name]) for name in ("message", "mend") if name in detail}
     if said.get("message") == code:
         del said["message"]
-    return family(code[:80], **said)
+    return family(code, **said)
+
+
+def _plain(value: object) -> str:
+    """What a stranger's server says, fit for a diagnostic: short, and nothing that acts."""
+    return "".join(mark if mark.isprintable() else "?" for mark in str(value)[:400])
 
 
 def check_url(url: str) -> str:

@@ -1,4 +1,4 @@
-"""What a base URL may be: whatever passes can be asked without a surprise."""
+"""What a client asks and believes: base URLs that can be asked, errors that are only text."""
 
 import httpx
 import pytest
@@ -61,3 +61,22 @@ def test_what_passes_can_be_asked(text: str, scheme: str) -> None:
     client = NodeClient(url, transport=transport, sleep=lambda _: None)
     with client, pytest.raises(Unavailable):
         client.fetch_genesis()
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        (b'{"error": {"code": "a.b", "message": "x\\u001b[2Jy"}}', "a.b", "x?[2Jy"),
+        (b'{"error": {"code": "\\u001b[2J", "message": "x"}}', "http.status", None),
+        (b'{"error": {"code": "a.' + b"a" * 99 + b'", "message": "x"}}', "http.status", None),
+        (b"[" * 100_000, "http.status", None),
+        (b"<html>", "http.status", None),
+        (b'{"error": {"code": "a.b", "message": ["x"]}}', "a.b", "['x']"),
+    ],
+)
+def test_what_a_server_says_is_a_code_and_text(body: bytes, code: str, message: str | None) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(400, content=body))
+    with NodeClient("http://a", transport=transport) as client, pytest.raises(Malformed) as caught:
+        client.fetch_genesis()
+    assert caught.value.code == code
+    assert caught.value.detail.get("message") == message
