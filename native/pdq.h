@@ -30,7 +30,7 @@ ACCORD_PUBLIC int32_t accord_pdq_rows(int32_t path, void *room, const uint8_t *p
                                       uint64_t stride, uint32_t channels, uint32_t rows);
 ACCORD_PUBLIC int32_t accord_pdq_finish(int32_t path, void *room, float *grid);
 
-/* The grid of a grey picture by weights. `room` holds PDQ_GRID * 2 * (across->size + 8) floats. */
+/* The grid of a grey picture by weights. `room` holds PDQ_GRID * (across->size + 8) floats. */
 ACCORD_PUBLIC int32_t accord_pdq_fold(int32_t path, const uint8_t *grey, uint64_t stride,
                                       const struct fold *across, const struct fold *down,
                                       float *room, float *grid);

@@ -162,38 +162,49 @@ static TARGET void PATH(pick_down)(const struct work *work, float *grid) {
     }
 }
 
+/* One cell's weighted sums down, at 8 columns. */
+static inline TARGET void PATH(weigh)(const uint8_t *from, uint64_t stride, uint32_t wide,
+                                      const float *weight, uint32_t count, float *out) {
+    f8 sum = {0};
+    for (uint32_t t = 0; t < count; t++, from += stride) {
+        _Alignas(32) float values[TILE];
+        if (wide == TILE) {
+            PATH(luma)(from, 1, values);
+        } else {
+            uint8_t end[TILE] = {0};
+            memcpy(end, from, wide);
+            PATH(luma)(end, 1, values);
+        }
+        sum = sum + weight[t] * *(const f8 *)values;
+    }
+    *(f8 *)out = sum;
+}
+
 /* Weighted sums down, then across. */
 static TARGET void PATH(fold)(const uint8_t *grey, uint64_t stride, const struct fold *across,
-                              const struct fold *down, float *room, float *grid) {
+                              const struct fold *down, float *turned, float *grid) {
     const uint32_t width = across->size;
-    const uint64_t step = up_to(width, TILE);
-    float *turned = room + PDQ_GRID * step; /* step * PDQ_GRID */
-    for (uint32_t i = 0; i < PDQ_GRID; i++) {
-        const uint8_t *from = grey + down->start[i] * stride;
-        float *sums = room + i * step;
-        memset(sums, 0, step * sizeof(float));
-        for (uint32_t t = 0; t < down->count; t++, from += stride) {
-            const float weight = down->weight[i * down->count + t];
-            if (weight == 0) continue;
-            for (uint32_t x = 0; x < width; x++) sums[x] = sums[x] + weight * (float)from[x];
-        }
-    }
-    for (uint64_t x = 0; x < step; x += TILE)
+    _Alignas(64) float tile[PDQ_GRID * TILE];
+    for (uint32_t x = 0; x < width; x += TILE) {
+        const uint32_t wide = width - x < TILE ? width - x : TILE;
+        for (uint32_t i = 0; i < PDQ_GRID; i++)
+            PATH(weigh)(grey + down->start[i] * stride + x, stride, wide,
+                        down->weight + i * down->count, down->count, tile + i * TILE);
         for (uint32_t i = 0; i < PDQ_GRID; i += TILE)
-            PATH(transpose)(room + i * step + x, step, turned + x * PDQ_GRID + i, PDQ_GRID);
-    float column[PDQ_GRID * TILE];
+            PATH(transpose)(tile + i * TILE, TILE, turned + (uint64_t)x * PDQ_GRID + i, PDQ_GRID);
+    }
     for (uint32_t j = 0; j < PDQ_GRID; j += TILE) {
         for (uint32_t k = 0; k < TILE; k++) {
-            float *sums = column + k * PDQ_GRID;
+            float sums[PDQ_GRID] = {0};
             const float *from = turned + (uint64_t)across->start[j + k] * PDQ_GRID;
-            memset(sums, 0, PDQ_GRID * sizeof(float));
             for (uint32_t t = 0; t < across->count; t++, from += PDQ_GRID) {
                 const float weight = across->weight[(j + k) * across->count + t];
                 for (uint32_t i = 0; i < PDQ_GRID; i++) sums[i] = sums[i] + weight * from[i];
             }
+            memcpy(tile + k * PDQ_GRID, sums, sizeof sums);
         }
         for (uint32_t i = 0; i < PDQ_GRID; i += TILE)
-            PATH(transpose)(column + i, PDQ_GRID, grid + i * PDQ_GRID + j, PDQ_GRID);
+            PATH(transpose)(tile + i, PDQ_GRID, grid + i * PDQ_GRID + j, PDQ_GRID);
     }
 }
 

@@ -7,17 +7,19 @@ neighbouring blocks tell: exact for everything but what is finer than a block.
 Source: docs/spec/fingerprint.md, section 10.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 _CELLS: Final = 64
-_KEPT: Final = 256  # Sizes of pictures repeat; a fold is about 4 KB.
+KEPT: Final = 256  # Sizes of pictures repeat; a fold is about 4 KB.
 
 
-class Fold(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Fold:
     """Weights of an axis of `size` blocks. Cell i is the sum over t of `weight[i, t]` times block
     `start[i] + t`, added in that order in 32-bit float."""
 
@@ -26,7 +28,7 @@ class Fold(NamedTuple):
     weight: NDArray[np.float32]
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def fold_of(size: int, scale: int, flipped: bool = False) -> Fold:
     """The weights of an axis of `size` samples on the means of `scale` of them each.
 

@@ -18,7 +18,7 @@ from accord.fingerprint.fold import fold_of
 from accord.fingerprint.pdq import Hashed
 from accord.fingerprint.pdq_native import kernel_of
 from accord.fingerprint.types import Fingerprint
-from accord.fingerprint.upright import QUARTER_TURNS, orientation_of
+from accord.fingerprint.upright import QUARTER_TURNS, orientation_of, pixels_of
 from accord.wire.limits import IMAGE_PIXELS_MAX, IMAGE_SIDE_MAX
 
 QUALITY_MIN: Final = 80  # Where the drift is measured; flatter pictures drift more.
@@ -65,7 +65,7 @@ def scaled_fingerprint(data: bytes) -> Scaled | None:
         if image.mode != "L" or image.size != (-(-width // scale), -(-height // scale)):
             return None
         turn = orientation_of(image) if has_app1 else 1
-        grey = np.asarray(image)
+        grey = pixels_of(image)[:, :, 0]
     across = fold_of(width, scale, turn in _MIRRORED_ACROSS)
     down = fold_of(height, scale, turn in _MIRRORED_DOWN)
     grid = _KERNEL.folded(grey, across, down)

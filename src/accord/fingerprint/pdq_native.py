@@ -5,12 +5,13 @@ Not here: the C (native/pdq.c), finding the library (accord.native).
 
 import ctypes
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accord.fingerprint.fold import Fold
+from accord.fingerprint.fold import KEPT, Fold
 from accord.fingerprint.pdq import (
     COSINES,
     GRID,
@@ -79,13 +80,10 @@ class NativeKernel:
     def folded(self, grey: Strip, across: Fold, down: Fold) -> Floats:
         if grey.shape != (down.size, across.size) or grey.strides[1] != 1:
             raise Broken("kernel.answer", number=len(grey))
-        room = _aligned(GRID * 2 * (across.size + 8) * 4)
+        room = _aligned(GRID * (across.size + 8) * 4)
         grid = np.empty((GRID, GRID), dtype=np.float32)
-        folds = [
-            _Fold(fold.size, fold.weight.shape[1], fold.start.ctypes.data, fold.weight.ctypes.data)
-            for fold in (across, down)
-        ]
-        at = [ctypes.addressof(fold) for fold in folds]
+        structs = [_struct_of(fold) for fold in (across, down)]
+        at = [ctypes.addressof(struct) for struct in structs]
         stride, to = grey.strides[0], grid.ctypes.data
         _check(self._fold(self._path, grey.ctypes.data, stride, *at, room.ctypes.data, to))
         return grid
@@ -97,6 +95,13 @@ class NativeKernel:
             self._path, grid.ctypes.data, COSINES.ctypes.data, frequencies.ctypes.data, bits
         )
         return Hashed(Fingerprint(bits.raw, _check(quality)), frequencies)
+
+
+@lru_cache(KEPT)
+def _struct_of(fold: Fold) -> _Fold:
+    """Good as long as `fold` is, which the cache holds beside it."""
+    start, weight = fold.start.ctypes.data, fold.weight.ctypes.data
+    return _Fold(fold.size, fold.weight.shape[1], start, weight)
 
 
 def kernel_of(path: Path = PATH) -> Kernel:

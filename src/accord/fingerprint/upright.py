@@ -58,8 +58,16 @@ def upright_strips(image: Image.Image, orientation: int) -> Iterator[Strip]:
         is_column = orientation in QUARTER_TURNS
         part = image.crop((begin, 0, end, height) if is_column else (0, begin, width, end))
         turned = part if turn is None else part.transpose(turn)
-        pixels = _pixels(turned)
-        yield _copied(turned) if pixels is None else pixels
+        yield pixels_of(turned)
+
+
+def pixels_of(image: Image.Image) -> Strip:
+    """The pixels of a loaded L, RGB or RGBA picture as it lies, where they are if that goes."""
+    view = _pixels(image)
+    if view is not None:
+        return view
+    copied = np.asarray(image)
+    return copied[:, :, None] if copied.ndim == 2 else copied
 
 
 class _ArrowArray(ctypes.Structure):
@@ -106,8 +114,3 @@ def _pixels(image: Image.Image) -> Strip | None:
     if rest or values.n_buffers < 2 or channels not in (1, 4):
         return None
     return np.asarray(_Held(values.buffers[1] + values.offset, (height, width, channels), capsule))
-
-
-def _copied(image: Image.Image) -> Strip:
-    pixels = np.asarray(image)
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
