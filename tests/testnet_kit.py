@@ -47,7 +47,7 @@ def require_cometbft() -> None:
 
 def accord(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "accord.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
 
 
 def accord_json(*arguments: str) -> Any:  # noqa: ANN401 - a JSON document.

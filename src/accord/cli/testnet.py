@@ -10,8 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from accord.cli.demo.processes import free_port
-from accord.cli.testnet_nodes import DEFAULT_BLOCK_MS, TESTNET_FILE, Testnet, found_testnet
+from accord.cli.testnet_nodes import (
+    DEFAULT_BLOCK_MS,
+    TESTNET_FILE,
+    Testnet,
+    found_testnet,
+    free_ports,
+    numbered_plan,
+)
 from accord.wire.errors import Malformed
 from accord.wire.limits import AGENCIES_MAX
 
@@ -93,8 +99,8 @@ def up(
         if agencies not in (None, len(net.names)):
             raise Malformed("testnet.agencies", have=len(net.names), mend="another --dir")
     else:
-        count = agencies or 4
-        net = found_testnet(directory, count, _free_ports(2 * count), block_ms)
+        plans = [numbered_plan(number) for number in range(agencies or 4)]
+        net = found_testnet(directory, plans, free_ports(plans), block_ms)
     net.start(net.names)
     net.wait_cosigned()
     if as_json:
@@ -143,13 +149,6 @@ def down(directory: Directory = DEFAULT_DIRECTORY, as_json: Json = False) -> Non
     net = Testnet(directory.resolve())
     net.stop(net.names)
     _tell(as_json, f"{net.chain}: stopped", chain=net.chain, stopped=list(net.names))
-
-
-def _free_ports(count: int) -> list[int]:
-    found: set[int] = set()
-    while len(found) < count:
-        found.add(free_port())
-    return sorted(found)
 
 
 def _tell(as_json: bool, text: str, **value: object) -> None:

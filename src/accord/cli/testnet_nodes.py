@@ -12,12 +12,13 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -223,7 +224,9 @@ class Testnet:
         return self.directory / "logs" / f"{name}.log"
 
 
-def found_testnet(directory: Path, agencies: int, ports: Sequence[int], block_ms: int) -> Testnet:
+def found_testnet(
+    directory: Path, plans: Sequence[AgencyPlan], ports: Sequence[int], block_ms: int
+) -> Testnet:
     """Homes, keys, genesis and settings of a new network. `ports`: two for each agency.
 
     Raises: Malformed, where something else is there.
@@ -231,7 +234,6 @@ def found_testnet(directory: Path, agencies: int, ports: Sequence[int], block_ms
     if directory.exists() and any(directory.iterdir()):
         raise Malformed("testnet.directory", path=str(directory), mend="an empty directory")
     directory = directory.resolve()
-    plans = [_plan(number) for number in range(agencies)]
     chain = ChainId(f"testnet-{_word(directory.name)}-{os.urandom(4).hex()}")
     apis = {p.member: f"http://127.0.0.1:{ports[2 * i]}" for i, p in enumerate(plans)}
     addresses = {p.member: f"127.0.0.1:{ports[2 * i + 1]}" for i, p in enumerate(plans)}
@@ -253,12 +255,22 @@ def found_testnet(directory: Path, agencies: int, ports: Sequence[int], block_ms
     return Testnet(directory)
 
 
-def _plan(number: int) -> AgencyPlan:
+def numbered_plan(number: int) -> AgencyPlan:
+    """A test network's agency by its place: real jurisdictions, made-up members."""
     name, title, sovereign = PLACES[number % len(PLACES)]
     lap = number // len(PLACES)
     where = JurisdictionId(sovereign)
     suffix = f"-{lap + 1}" if lap else ""
     return AgencyPlan(MemberId(name + suffix), title + suffix, where, (where,))
+
+
+def free_ports(plans: Sequence[AgencyPlan]) -> list[int]:
+    """Two loopback ports for each, free a moment ago."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2 * len(plans))]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [int(sock.getsockname()[1]) for sock in sockets]
 
 
 def _word(name: str) -> str:

@@ -14,19 +14,23 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from accord.cli.node import EngineName
 from accord.wire.errors import AccordError
 
 _HELP: Final = """The whole story on benign photographs without people; then a drive in the browser.
 
 Founds a trial consortium of four agencies in three jurisdictions and one platform, with real keys;
 they publish, approve, endorse, make rules; the platform follows, screens, scans; an auditor runs
-the verdict. Everything is real but for the single process that orders statements (the solo engine).
+the verdict. Everything is real but for the single process that orders statements (the solo engine);
+with `--engine cometbft` each agency runs its own validator and nothing is left out.
 
 Examples:
 
     accord demo
 
     accord demo --once --json
+
+    accord demo --engine cometbft
 
     accord demo --directory ./demo --no-browser
 """
@@ -67,6 +71,9 @@ def demo(
     directory: Annotated[
         Path | None, typer.Option(help="An empty directory to keep; a temporary one if left out.")
     ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="One trial node, or a CometBFT validator for each agency.")
+    ] = EngineName.SOLO,
     browser: Annotated[bool, typer.Option(help="Open the drive in a browser.")] = True,
     show_credits: Annotated[
         bool, typer.Option("--credits", help="Say where the photographs come from, and exit.")
@@ -87,7 +94,7 @@ def demo(
         console.print(f"{mark:>14} {step.seconds:7.2f} s  [bold]{step.name}[/]: {step.detail}")
 
     failed = False
-    world = World(place, _drive_source())
+    world = World(place, _drive_source(), is_network=engine is EngineName.COMETBFT)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)  # The story's processes end with it, whoever ends it.
     try:

@@ -138,7 +138,8 @@ class Story:
             return all(epoch_of(state, g).number == 1 for g in (AGENCIES, PLATFORMS_GROUP))
 
         wait_for("the first group keys", open_for_work)
-        return "the node orders and serves; the keepers agreed on the first group keys"
+        who = "four validators order and serve" if self.world.is_network else "the node orders"
+        return f"{who}; the keepers agreed on the first group keys"
 
     def admit(self) -> str:
         proposal = self.world.admit_platform()
@@ -309,8 +310,8 @@ class Story:
             for value in (found.pdq, found.md5, found.sha256):
                 if value is not None:
                     needles += [value, value.hex().encode(), value[: len(value) // 2]]
-        node = self.world.directory / "consortium" / "node"
-        files = [path for path in node.rglob("*") if path.is_file()]
+        nodes = self.world.node_directories()
+        files = [path for node in nodes for path in node.rglob("*") if path.is_file()]
         for path in files:
             raw = path.read_bytes()
             see(not any(needle in raw for needle in needles), f"a fingerprint in {path.name}")

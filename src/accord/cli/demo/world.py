@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -26,13 +26,15 @@ from accord.agency.founding import (
 )
 from accord.cli.assemble import AgencyBook, open_desk, open_keeper
 from accord.cli.demo.processes import ACCORD, Processes, free_port
+from accord.cli.testnet_nodes import Testnet, found_testnet, free_ports
 from accord.client.files import write_durably
-from accord.client.home import GENESIS_FILE, Home, create_home
+from accord.client.home import GENESIS_FILE, Home, create_home, open_home
 from accord.wire.errors import AccordError, Malformed, Unavailable
 from accord.wire.ids import ChainId, JurisdictionId, MemberId, TimeMs
 
 CHAIN: Final = ChainId("trial-demo.accord")
 PLATFORM: Final = MemberId("clouddrive")
+BLOCK_MS: Final = 300  # Of a network on one machine; between agencies a second is usual.
 KEEPER_PAUSE_S: Final = 0.25
 NL, IE, CA = JurisdictionId("NL"), JurisdictionId("IE"), JurisdictionId("CA")
 NOORD, ZUID, WEST, EAST = (
@@ -62,12 +64,17 @@ class Addresses:
 class World:
     """Everything that runs. Close it, or what it started goes on."""
 
-    def __init__(self, directory: Path, drive_source: Path | None) -> None:
+    def __init__(
+        self, directory: Path, drive_source: Path | None, *, is_network: bool = False
+    ) -> None:
+        """`is_network`: a CometBFT validator for each agency, in place of one trial node."""
         if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
             raise Malformed("demo.directory", path=str(directory), mend="an empty directory")
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.drive_source = drive_source
+        self.is_network = is_network
+        self._net: Testnet | None = None
         base = "http://127.0.0.1"
         self.at = Addresses(*(f"{base}:{free_port()}" for _ in range(3)))
         self.processes = Processes(directory / "logs")
@@ -92,12 +99,19 @@ class World:
         self.processes.stop()
         for book in self._books.values():
             book.close()
+        if self._net is not None:
+            self._net.stop(self._net.names)
         self._http.close()
 
     def found(self) -> str:
         """Four agencies' homes and a genesis; its digest."""
         now = TimeMs(time.time_ns() // 1_000_000)
         agencies = self.directory / "consortium"
+        if self.is_network:
+            self._net = found_testnet(agencies, PLANS, free_ports(PLANS), BLOCK_MS)
+            self.homes = {name: open_home(self._net.home(name)) for name in self._net.names}
+            self.at = replace(self.at, node=self._net.apis[NOORD])
+            return self.homes[NOORD].founding.digest.hex()
         self.homes = found_trial(agencies, CHAIN, PLANS, now, [self.at.node])
         node = agencies / "node"
         node.mkdir()
@@ -106,12 +120,21 @@ class World:
         return home.founding.digest.hex()
 
     def start_node(self) -> None:
-        directory = self.directory / "consortium" / "node"
-        port = self.at.node.rpartition(":")[2]
-        command = [*ACCORD, "node", "run", "--dir", str(directory), "--port", port]
-        self.processes.start("node", command, f"{self.at.node}/healthz")
+        if self._net is not None:
+            self._net.start(self._net.names)
+            self._net.wait_cosigned()
+        else:
+            directory = self.directory / "consortium" / "node"
+            port = self.at.node.rpartition(":")[2]
+            command = [*ACCORD, "node", "run", "--dir", str(directory), "--port", port]
+            self.processes.start("node", command, f"{self.at.node}/healthz")
         self._keepers = Keepers(list(self.homes.values()))
         self._keepers.start()
+
+    def node_directories(self) -> list[Path]:
+        """Where the nodes, which are blind, keep all they know."""
+        consortium = self.directory / "consortium"
+        return sorted(consortium.glob("*/node")) if self.is_network else [consortium / "node"]
 
     def stop_keepers(self) -> None:
         """No new group keys, and no new members' wraps, from here on."""
@@ -137,7 +160,8 @@ class World:
             self.directory / "platform", "platform", PLATFORM, genesis, [self.at.node], keys
         )
         self.homes[PLATFORM] = home
-        action = platform_application(CHAIN, PLATFORM, "Clouddrive", (NL, IE, CA), keys)
+        chain = self.homes[NOORD].chain
+        action = platform_application(chain, PLATFORM, "Clouddrive", (NL, IE, CA), keys)
         proposal = self.desk(NOORD).propose(action)
         for agency in (WEST, EAST):
             self.desk(agency).vote(proposal, approve=True)
