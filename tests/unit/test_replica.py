@@ -2,20 +2,21 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from accord.agency.founding import AGENCY_STAFF, agency_application
 from accord.agency.sealing import seal_batch, wrap_epoch
+from accord.client.home import role_keys
 from accord.follow.follower import Follower
 from accord.follow.opening import NO_KEY, NOT_RELEASED
 from accord.ledger.epochs import epoch_of, recipients_of
 from accord.ledger.state import KEYS
 from accord.replica.replica import Replica, sync_any
 from accord.statements.batch import batch_of, listings_of
-from accord.statements.bodies import Approve, Propose, Publish, RemoveAgency, Role, Wrap
+from accord.statements.bodies import Approve, Keyset, Propose, Publish, RemoveAgency, Role, Wrap
 from accord.statements.confidential import (
     KEY_BYTES,
     NONCE,
@@ -35,6 +36,7 @@ from accord.wire.record import encode_record
 from consortium_kit import (
     CHAIN,
     Consortium,
+    derived_key,
     keys_for,
     listings,
     plan,
@@ -264,6 +266,41 @@ def test_followers_go_along_with_policy_changes_one_by_one(
     fresh = open_replica(world, None, name="fresh")
     fresh.sync(source, now_of(world))
     assert fresh.size == behind.size
+
+
+@dataclass
+class Reticent(ConsortiumSource):
+    """Its heads lack the lines of these cosigner keys."""
+
+    absent: set[bytes] = field(default_factory=set[bytes])
+
+    def _signers(self, size: int) -> list[tuple[MemberId, bytes]]:
+        return [pair for pair in super()._signers(size) if pair[1] not in self.absent]
+
+
+@pytest.mark.parametrize("grows", [False, True], ids=["signed again", "grown"])
+def test_what_leads_through_a_policy_change_is_kept(
+    world: Consortium, open_replica: Open, grows: bool
+) -> None:
+    replica, source = open_replica(world), Reticent(world)
+    replica.sync(source, now_of(world))
+    old = world.key("nl-one", Role.COSIGNER)
+    fresh = derived_key("nl-one", Role.COSIGNER, "node-2")
+    kept = [key for key in world.keys[MemberId("nl-one")] if key.role is not Role.COSIGNER]
+    world.keys[MemberId("nl-one")] = (*kept, fresh)
+    keys = role_keys(CHAIN, MemberId("nl-one"), [*kept, fresh])
+    changed_at = world.must(Keyset(world.header("nl-one"), 2, keys), Role.ROOT) + 1
+    world.keys[MemberId("nl-one")] = (*kept, old, fresh)
+    replica.sync(source, now_of(world))
+    # From here on just enough sign, and of the old policy too few.
+    source.absent = {old.public, world.key("nl-four", Role.COSIGNER).public}
+    world.now = TimeMs(world.now + 5_000)
+    if grows:
+        world.publish("ie-two", listings(1, "more"))
+    replica.sync(source, now_of(world))
+    again = open_replica(world)
+    assert again.size == replica.size == len(world.leaves)
+    assert [size for size, _ in again.transitions()] == ([changed_at] if grows else [])
 
 
 def _approve(world: Consortium, entry: int, voters: list[MemberId]) -> None:

@@ -82,6 +82,7 @@ class Replica:
         self._store = ReplicaStore(path)
         self._identity = identity
         self._missing_keys: set[tuple[GroupId, int]] = set()
+        self._moved_at: int | None = None  # The newest head at which the policy was another one.
         self._behind = Frontier()  # Of our log, at the size of the last head that lagged.
         self.keyring = Keyring()
         # Counts up when a key opens batches that were passed over before: fold again from zero.
@@ -134,17 +135,11 @@ class Replica:
         return self.size - before
 
     def _stored_steps(self) -> list[tuple[int, bytes]]:
-        """The stored checkpoints to go through: just the newest, unless the policy has moved on."""
+        """The stored checkpoints to go through, one policy change after the other."""
         newest = self._store.checkpoints(newest_only=True)
-        if not newest:
-            return []
-        try:
-            self._follower.offer(newest[0][1])
-        except Unproven as err:
-            if err.code != "tlog.quorum":
-                raise
-            return [step for step in self._store.checkpoints() if step[0] > self.size]
-        return newest
+        if not newest or newest[0][0] <= self.size:
+            return newest
+        return [step for step in self._store.checkpoints() if step[0] > self.size]
 
     def transitions(self) -> list[tuple[int, bytes]]:
         """(size, note) of the heads at which the policy moved on, the newest head left out."""
@@ -160,20 +155,22 @@ class Replica:
         for note, at_ms in self._steps(source, now_ms):
             pull = self._offer(note, at_ms)
             if pull is None:
-                if self._follower.checkpoint is not None and self._follower.checkpoint.raw == note:
+                known = self._follower.checkpoint
+                # A head at a change also carries the old quorum: a later one there may not.
+                if known is not None and known.raw == note and self.size != self._moved_at:
                     self._store.store_entries(self.size, (), self.size, note, replaces=None)
                 continue
             staged = self._follower.stage(pull, _fetch_leaves(source, pull, progress))
             after = self._draft(staged)
             self._fetch_blobs(source, staged, after, progress)
-            moved = policy_of(after, self.chain) != policy_of(self.state, self.chain)
             # Crash up to here: blobs at most, which are asked for again and found.
             self._store.store_entries(
                 staged.first,
                 staged.leaves,
                 staged.checkpoint.size,
                 staged.checkpoint.raw,
-                replaces=None if moved else self.size,
+                # What led through a change is needed to get through it again.
+                replaces=None if self.size == self._moved_at else self.size,
             )
             # POINT OF NO RETURN. Crash from here: reopening reads the new checkpoint back.
             self._advance(staged)
@@ -253,8 +250,10 @@ class Replica:
             self._store.store_blobs([(digest, blob)])
 
     def _advance(self, staged: Staged) -> None:
-        before = set(self.groups)
+        before, policy = set(self.groups), policy_of(self.state, self.chain)
         self._follower.advance(staged)
+        if policy_of(self.state, self.chain) != policy:
+            self._moved_at = self.size
         gained = set(self.groups) - before
         entries = self._entries(0, self.size) if gained else staged.entries
         self._learn(entries, refold=bool(gained) and staged.first > 0)
