@@ -37,6 +37,7 @@ EVIDENCE_BYTES_MAX: Final = 262_144  # Of a block; more waits for the next.
 ENGINE_BLOCK_BYTES_MAX: Final = BLOCK_BYTES_MAX + EVIDENCE_BYTES_MAX + 65_536
 RPC_BODY_BYTES_MAX: Final = 2_000_000  # A transaction in base64, and the call around it.
 PEER_BYTES_S: Final = 50_000_000  # Between two engines, either way.
+PEER_PACKET_BYTES: Final = 16_384  # A batch in 1 KB packets would be a thousand of them.
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ def encode_config(home: Home, settings: Settings, sockets: Sockets) -> bytes:
             "allow_duplicate_ip": True,
             "send_rate": PEER_BYTES_S,
             "recv_rate": PEER_BYTES_S,
+            "max_packet_msg_payload_size": PEER_PACKET_BYTES,
         },
         "mempool": {
             "size": 4 * BLOCK_TRANSACTIONS_MAX,
