@@ -28,7 +28,7 @@ from accord.wire.errors import Unproven
 _CORRUPT: Final = -2
 _ROOM: Final = 256  # Matches of one look-up; where there are more it is asked again with room.
 _BULK_MIN: Final = 2048  # Fewer queries share too few buckets to be worth sorting.
-_ASKERS_MAX: Final = 8_000_000  # Probes of one band in one batch: 64 MB.
+_ASKERS_MAX: Final = 1_000_000  # Probes of one band in one batch: 8 MB, which caches still hold.
 _Out = ctypes.c_char * (_ROOM * MATCH.itemsize)
 _Call = Callable[..., int]
 
