@@ -15,6 +15,7 @@ from accord.cli import (
     follow,
     founding,
     keys,
+    members,
     mirror,
     node,
     platform,
@@ -55,6 +56,7 @@ fingerprint.register(app)
 node.register(app)
 mirror.register(node.log_app)
 founding.register(app)
+members.register(app)
 agency.register(app)
 keys.register(app)
 platform.register(app)

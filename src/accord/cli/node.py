@@ -1,4 +1,4 @@
-"""`accord init`, `accord node run`, `accord members`, `accord log verify`.
+"""`accord init`, `accord node run`, `accord log verify`.
 
 Not here: founding (accord.agency), the node (accord.node), verification (accord.replica).
 """
@@ -10,16 +10,12 @@ import tempfile
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from accord.agency.founding import AgencyPlan, found_trial
 from accord.cli import node_setup
-from accord.cli.assemble import node_clients, request_key
-from accord.cli.text import cell
 from accord.client.files import write_durably
 from accord.client.home import GENESIS_FILE, open_home
 from accord.client.http import NodeClient
@@ -86,14 +82,6 @@ Examples:
 
     accord node run --dir ./trial/node --port 0 --json
 """
-_MEMBERS = """Show agencies, platforms, epochs and proposals, as the home's node sees them.
-
-Examples:
-
-    accord members --home ./trial/nl-police
-
-    accord members --home ./trial/nl-police --json | jq '.proposals[] | select(.status=="open")'
-"""
 _VERIFY = """Verify a whole log: every entry hashed up to a root that the agencies' quorum signed.
 
 Needs no key and believes nothing the server says. Give the genesis you have from elsewhere, as a
@@ -110,7 +98,6 @@ Examples:
 def register(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
     app.command("init", help=_INIT)(init)
-    app.command("members", help=_MEMBERS)(members)
     node_app.command("run", help=_RUN)(run)
     node_setup.register(node_app)
     log_app.command("verify", help=_VERIFY)(verify)
@@ -229,24 +216,6 @@ def _port_of(directory: Path) -> int:
     return DEFAULT_PORT
 
 
-def members(home: HomeOption, as_json: Json = False) -> None:
-    opened = open_home(home)
-    request_key(opened)
-    if not opened.nodes:
-        raise Malformed("cli.no_node", mend="name a node in home.toml")
-    with node_clients(opened)[0] as client:
-        view = client.members()
-    if as_json:
-        _print_json(view)
-        return
-    console = Console()
-    sys.stdout.write(f"{view['chain']}, {view['size']} entries\n")
-    console.print(_rows("Agencies", view["agencies"], ("id", "title", "sovereign", "standing")))
-    console.print(_rows("Platforms", view["platforms"], ("id", "title", "standing")))
-    console.print(_rows("Epochs", view["epochs"], ("group", "number", "rotate_by_ms")))
-    console.print(_rows("Proposals", view["proposals"], ("entry", "kind", "proposer", "status")))
-
-
 def verify(
     url: Annotated[str, typer.Argument(metavar="URL", help="A node or a mirror of one.")],
     genesis: Annotated[Path | None, typer.Option(help="The genesis file you trust.")] = None,
@@ -301,13 +270,6 @@ def _founding(client: NodeClient, genesis: Path | None, sha256: str) -> Founding
     if sha256 and founding.digest.hex() != sha256.lower():
         raise Unproven("cli.genesis_differs", got=founding.digest.hex())
     return founding
-
-
-def _rows(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Table:
-    table = Table(*columns, title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*(cell("" if row[name] is None else row[name]) for name in columns))
-    return table
 
 
 def _now() -> TimeMs:
