@@ -9,13 +9,16 @@ import threading
 import webbrowser
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 
 from accord.cli.node import EngineName
 from accord.wire.errors import AccordError
+
+if TYPE_CHECKING:
+    from accord.cli.demo.story import Story
 
 _HELP: Final = """The whole story on benign photographs without people; then a drive in the browser.
 
@@ -106,17 +109,7 @@ def demo(
                 sys.stdout.write(json.dumps(report, ensure_ascii=False) + "\n")
                 sys.stdout.flush()
             if not once and not failed:
-                accord = Path(sys.executable).parent / "accord"
-                words = {
-                    "drive": world.at.drive,
-                    "gateway": world.at.gateway,
-                    "node": world.at.node,
-                    "pictures": lay_out(place),
-                    "accord": accord,
-                    "consortium": place / "consortium",
-                    "grass": story.entries["grass"],
-                }
-                console.print(_TRY.format(**words), soft_wrap=True)
+                console.print(_what_to_try(story, lay_out(place)), soft_wrap=True)
                 _wait_for_stop(world.at.drive if browser else None)
     except AccordError:
         failed = True
@@ -128,6 +121,19 @@ def demo(
             console.print(f"The demo's files, with the logs of its processes: {place}")
     if failed:
         raise typer.Exit(1)
+
+
+def _what_to_try(story: "Story", pictures: Path) -> str:
+    at = story.world.at
+    return _TRY.format(
+        drive=at.drive,
+        gateway=at.gateway,
+        node=at.node,
+        pictures=pictures,
+        accord=Path(sys.executable).parent / "accord",
+        consortium=story.world.directory / "consortium",
+        grass=story.entries["grass"],
+    )
 
 
 def _drive_source() -> Path | None:
