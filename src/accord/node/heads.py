@@ -20,7 +20,7 @@ from accord.node.gathering import Ahead, Gathering, Split, Taken
 from accord.node.store import Store
 from accord.tlog.checkpoint import Checkpoint
 from accord.tlog.merkle import root_at
-from accord.tlog.note import Note
+from accord.tlog.note import Note, NoteKey
 from accord.tlog.policy import Policy, freshness_ms, parse_policy, verify_checkpoint
 from accord.wire.errors import Broken
 from accord.wire.ids import ChainId
@@ -46,7 +46,7 @@ class Heads:
         self._signed: tuple[int, int] | None = None  # Size and time of our last line.
         self._dirty: set[int] = set()
         self._stored = -1
-        self._split_keys: dict[int, set[bytes]] = {}
+        self._split_keys: dict[int, set[NoteKey]] = {}
         for size in sorted({*self._unsigned, store.size}):
             self._await(size)
 
@@ -171,10 +171,12 @@ class Heads:
         diagnostics.error("cosigner %s signed another root for %s", split.key.name, split.size)
         self._store.keep_split(split.key.key.raw, split.size, split.note)
         keys = self._split_keys.setdefault(split.size, set())
-        keys.add(split.key.key.raw)
-        agencies = len(self._policy_at(split.size).witnesses)
-        if len(keys) > (agencies - 1) // 3:
-            raise Broken("node.diverged", size=split.size, others=len(keys), of=agencies)
+        keys.add(split.key)
+        # Of those who must sign this head: who is no member any more halts nobody.
+        signers = {witness.key for witness in self._policy_at(split.size).witnesses}
+        others = len(keys & signers)
+        if others > (len(signers) - 1) // 3:
+            raise Broken("node.diverged", size=split.size, others=others, of=len(signers))
 
     def _root_at(self, size: int) -> bytes | None:
         return root_at(self._store, size) if size <= self._store.size else None
