@@ -61,6 +61,7 @@ def scaled_fingerprint(data: bytes) -> Scaled | None:
         if image.size != (width, height) or image.mode not in ("L", "RGB"):
             return None
         image.draft("L", (width // scale, height // scale))
+        image.decodermaxblock = len(data) + 1  # In one piece: the decoder is not woken for each.
         image.load()
         if image.mode != "L" or image.size != (-(-width // scale), -(-height // scale)):
             return None
