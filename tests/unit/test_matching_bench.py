@@ -19,6 +19,7 @@ LOOKED = {
     "listings",
     "us_p50",
     "us_p99",
+    "us_cpu",
     "bulk_us",
     "build_s",
     "bytes_per_fingerprint",

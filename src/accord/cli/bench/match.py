@@ -54,6 +54,7 @@ class Timing:
     build_s: float
     bytes_each: float | None
     single_us: list[float]
+    cpu_us: list[float]
     bulk_us: list[float]
 
 
@@ -188,7 +189,7 @@ def _measure(
         began = time.perf_counter()
         index.build(rows)
         took = time.perf_counter() - began
-        timings[index.name] = Timing(took, None, [], [])
+        timings[index.name] = Timing(took, None, [], [], [])
         if isinstance(index, OurPeer):
             timings[index.name].bytes_each = index.ring.layout.size / len(rows)
         elif first:  # Later on it is the memory of the one before that is used again.
@@ -197,7 +198,10 @@ def _measure(
         for index in indexes:
             progress(f"{kind}: asking {index.name}", turn + 1, ROUNDS)
             timing = timings[index.name]
-            timing.single_us += _ask_singly(index, queries, turn)
+            took_cpu = time.thread_time()
+            asked = _ask_singly(index, queries, turn)
+            timing.cpu_us.append((time.thread_time() - took_cpu) / len(asked) * 1e6)
+            timing.single_us += asked
             # A slow index gets fewer queries at once: the figure is one a query.
             affordable = int(_BULK_S * 1e6 / quantile(timing.single_us, 0.5))
             part = queries[: max(256, affordable)]
@@ -249,6 +253,7 @@ def _looked(kind: str, scale: Scale, timings: dict[str, Timing]) -> list[Row]:
                 "listings": scale.listings,
                 "us_p50": rounded(p50),
                 "us_p99": rounded(quantile(timing.single_us, 0.99)),
+                "us_cpu": rounded(quantile(timing.cpu_us, 0.5)),
                 "bulk_us": rounded(bulk),
                 "build_s": rounded(timing.build_s),
                 "bytes_per_fingerprint": None
