@@ -26,7 +26,7 @@ from accord.cli import governance
 from accord.cli.assemble import AgencyBook, open_desk, open_keeper
 from accord.cli.governance import PANEL, in_words, tell
 from accord.cli.meanings import meaning_of
-from accord.cli.node import HomeOption, Json
+from accord.cli.options import HomeOption, Json
 from accord.cli.text import counted, printable
 from accord.client.home import open_home
 from accord.statements.bodies import DisputeReason

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from accord.cli.assemble import connected, open_replica
 from accord.cli.failures import render
+from accord.cli.options import HomeOption, Trial
 from accord.cli.text import cell
 from accord.client.home import open_home
 from accord.wire.errors import Malformed, Unavailable
@@ -51,9 +52,7 @@ def register(app: typer.Typer) -> None:
 
 def audit(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     platform: Annotated[str, typer.Argument(metavar="PLATFORM", help="Its member id.")],
-    home: Annotated[
-        Path, typer.Option("--home", envvar="ACCORD_HOME", help="The auditor's home directory.")
-    ],
+    home: HomeOption,
     log: Annotated[
         str | None, typer.Option(metavar="URL", help="The platform's gateway, for its log.")
     ] = None,
@@ -73,7 +72,7 @@ def audit(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     no_sync: Annotated[
         bool, typer.Option("--no-sync", help="Judge by the ledger as it is here.")
     ] = False,
-    trial: Annotated[bool, typer.Option("--trial", help="Accept a trial's ledger.")] = False,
+    trial: Trial = False,
     as_json: Annotated[bool, typer.Option("--json", help="The verdict's canonical bytes.")] = False,
 ) -> None:
     # Imports here: numpy would slow every other command's start.

@@ -5,13 +5,13 @@ Not here: verdicts over platforms (audit). Each item can be checked by who holds
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import typer
 
 from accord.cli.assemble import connected, now_ms, open_replica
 from accord.cli.governance import tell
-from accord.cli.node import HomeOption, Json
+from accord.cli.options import HomeOption, Json, Trial
 from accord.client.home import open_home
 from accord.client.http import NodeClient
 from accord.replica.replica import Replica, sync_any
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def evidence(
     home: HomeOption,
-    trial: Annotated[bool, typer.Option("--trial", help="Accept a trial's ledger.")] = False,
+    trial: Trial = False,
     as_json: Json = False,
 ) -> None:
     opened = open_home(home)

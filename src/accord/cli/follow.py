@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -15,6 +14,7 @@ import typer
 from rich.console import Console
 
 from accord.cli.assemble import connected, open_replica
+from accord.cli.options import HomeOption, JsonLines, Trial
 from accord.client.home import open_home
 from accord.client.http import NodeClient
 from accord.client.mirrored import MirroredLog
@@ -49,16 +49,14 @@ def register(app: typer.Typer) -> None:
 
 
 def follow(
-    home: Annotated[
-        Path, typer.Option("--home", envvar="ACCORD_HOME", help="The member's home directory.")
-    ],
+    home: HomeOption,
     once: Annotated[bool, typer.Option("--once", help="Stop at the newest checkpoint.")] = False,
     mirror: Annotated[
         list[str] | None,
         typer.Option(metavar="URL", help="A static mirror to read the log from; repeatable."),
     ] = None,
-    trial: Annotated[bool, typer.Option("--trial", help="Accept a trial's ledger.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
+    trial: Trial = False,
+    as_json: JsonLines = False,
 ) -> None:
     opened = open_home(home)
     with ExitStack() as stack:

@@ -18,7 +18,7 @@ from rich.table import Table
 from accord.agency.application import APPLICATION_FILE
 from accord.agency.ceremony import apply_as_agency, join, read_agency_application
 from accord.agency.founding import AgencyPlan, make_genesis
-from accord.cli.node import Json
+from accord.cli.options import Json
 from accord.cli.text import cell
 from accord.client.files import write_durably
 from accord.client.http import check_url

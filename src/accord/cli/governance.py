@@ -19,7 +19,7 @@ from accord.agency.yamltree import Faulty
 from accord.cli.assemble import AgencyBook, open_desk
 from accord.cli.founding import parameter_change
 from accord.cli.meanings import meaning_of
-from accord.cli.node import HomeOption, Json
+from accord.cli.options import HomeOption, Json
 from accord.cli.text import counted, encodable, one_line, printable
 from accord.client.home import open_home
 from accord.ledger.membership import parameters as parameters_of

@@ -13,7 +13,7 @@ from accord.agency.keydesk import KeyDesk
 from accord.agency.voice import Voice
 from accord.cli.assemble import AgencyBook, now_ms
 from accord.cli.governance import PANEL, tell
-from accord.cli.node import HomeOption, Json
+from accord.cli.options import HomeOption, Json
 from accord.client.home import open_home
 from accord.statements.bodies import Role
 from accord.wire.errors import Malformed

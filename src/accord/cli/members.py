@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from accord.cli.assemble import node_clients, request_key
-from accord.cli.node import HomeOption, Json
+from accord.cli.options import HomeOption, Json
 from accord.cli.text import cell
 from accord.client.home import open_home
 from accord.wire.errors import Malformed

@@ -14,7 +14,7 @@ import typer
 
 from accord.cli.assemble import now_ms
 from accord.cli.founding import read_genesis
-from accord.cli.node import Json
+from accord.cli.options import Json, Trial
 from accord.client.files import write_durably
 from accord.client.http import NodeClient
 from accord.replica.mirror import CHECKPOINT_FILE, outgrown, public_files
@@ -52,7 +52,7 @@ def mirror(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     sha256: Annotated[str, typer.Option(help="SHA-256 it must have, in hex.")] = "",
     once: Annotated[bool, typer.Option("--once", help="Stop at the newest checkpoint.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = EVERY_S,
-    trial: Annotated[bool, typer.Option("--trial", help="Accept a trial's log.")] = False,
+    trial: Trial = False,
     as_json: Json = False,
 ) -> None:
     raw, founding = read_genesis(genesis, sha256)

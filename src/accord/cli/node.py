@@ -16,6 +16,7 @@ import typer
 
 from accord.agency.founding import AgencyPlan, found_trial
 from accord.cli import node_setup
+from accord.cli.options import Json, Trial
 from accord.client.files import write_durably
 from accord.client.home import GENESIS_FILE, open_home
 from accord.client.http import NodeClient
@@ -41,11 +42,6 @@ FOUR_AGENCIES = (
     "ca-mounted:Mounted Police of Canada (trial):CA",
     "nl-marechaussee:Marechaussee of the Netherlands (trial):NL",
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-HomeOption = Annotated[
-    Path, typer.Option("--home", envvar="ACCORD_HOME", help="The member's home directory.")
-]
 
 
 class EngineName(StrEnum):
@@ -220,7 +216,7 @@ def verify(
     url: Annotated[str, typer.Argument(metavar="URL", help="A node or a mirror of one.")],
     genesis: Annotated[Path | None, typer.Option(help="The genesis file you trust.")] = None,
     sha256: Annotated[str, typer.Option(help="SHA-256 of the genesis you trust, in hex.")] = "",
-    trial: Annotated[bool, typer.Option("--trial", help="Accept a trial's log.")] = False,
+    trial: Trial = False,
     as_json: Json = False,
 ) -> None:
     started = time.monotonic()

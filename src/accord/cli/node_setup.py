@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from accord.cli.options import HomeOption, Json
 from accord.client.home import open_home
 from accord.node.settings import (
     NODE_DIRECTORY,
@@ -26,10 +27,6 @@ from accord.wire.ids import MemberId
 
 CARD_BYTES_MAX = 4_096
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-HomeOption = Annotated[
-    Path, typer.Option("--home", envvar="ACCORD_HOME", help="The agency's home directory.")
-]
 
 _PREPARE = """Write HOME/node/node.toml and the key of the node's peer identity.
 

@@ -14,7 +14,7 @@ from accord.agency.founding import PLATFORM_STAFF, make_keys, platform_applicati
 from accord.cli.assemble import connected, now_ms, open_replica
 from accord.cli.founding import check_member, read_genesis
 from accord.cli.governance import tell
-from accord.cli.node import HomeOption, Json
+from accord.cli.options import HomeOption, Json, Trial
 from accord.client.files import write_durably
 from accord.client.home import create_home, open_home
 from accord.client.http import check_url
@@ -118,7 +118,7 @@ def init(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 def join(
     home: HomeOption,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until it is ready.")] = True,
-    trial: Annotated[bool, typer.Option("--trial", help="Accept a trial's ledger.")] = False,
+    trial: Trial = False,
     as_json: Json = False,
 ) -> None:
     opened = open_home(home)

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from accord.cli.assemble import connected, open_replica
 from accord.cli.governance import in_words
+from accord.cli.options import HomeOption, JsonLines, Trial
 from accord.cli.platform import PANEL
 from accord.cli.text import cell
 from accord.client.home import open_home
@@ -34,11 +35,6 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8710
 _SHOWN = ("match", "undetermined")
 
-HomeOption = Annotated[
-    Path, typer.Option("--home", envvar="ACCORD_HOME", help="The platform's home directory.")
-]
-Trial = Annotated[bool, typer.Option("--trial", help="Accept a trial's ledger.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON line for each file.")]
 Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", min=1, max=256, help="Decoders (one a core, if left out)."),
@@ -168,7 +164,7 @@ def screen(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     decoding: How = "scaled",
     no_sync: NoSync = False,
     trial: Trial = False,
-    as_json: Json = False,
+    as_json: JsonLines = False,
 ) -> None:
     with _platform(home, trial, jobs, decoding) as platform:
         _sync(platform, no_sync)
@@ -192,7 +188,7 @@ def scan(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     decoding: How = "scaled",
     no_sync: NoSync = False,
     trial: Trial = False,
-    as_json: Json = False,
+    as_json: JsonLines = False,
 ) -> None:
     with _platform(home, trial, jobs, decoding) as platform:
         _sync(platform, no_sync)
@@ -206,7 +202,7 @@ def scan(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 def attest(
     home: HomeOption,
     trial: Trial = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     with _platform(home, trial, 1) as platform, connected(platform.home) as nodes:
         _sync(platform, False)

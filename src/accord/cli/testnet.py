@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from accord.cli.options import Json
 from accord.cli.testnet_nodes import (
     DEFAULT_BLOCK_MS,
     TESTNET_FILE,
@@ -23,7 +24,6 @@ from accord.wire.limits import AGENCIES_MAX
 
 DEFAULT_DIRECTORY = Path("testnet")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Directory = Annotated[
     Path, typer.Option("--dir", metavar="DIR", help="Where the test network lives.")
 ]

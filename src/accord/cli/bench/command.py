@@ -12,6 +12,8 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from accord.cli.options import Json
+
 _LOOP: Final = """Measure the whole loop on this machine: publish, approve, follow, screen.
 
 Real processes and real keys, meaningless listings, and pictures made by a procedure. It prints
@@ -71,7 +73,7 @@ def loop(
     directory: Annotated[
         Path | None, typer.Option(help="An empty directory to keep; a temporary one if left out.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
 ) -> None:
     # Here and not above: these load the whole product, and `--help` is to be quick.
     from accord.cli.bench.loop import Loop, Scale  # noqa: PLC0415
@@ -112,7 +114,7 @@ def match(
     directory: Annotated[
         Path | None, typer.Option(help="Where index files go; a temporary one if left out.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
 ) -> None:
     from accord.cli.bench.match import Scale, run  # noqa: PLC0415
 
@@ -129,7 +131,7 @@ def hash_(
     rounds: Annotated[int, typer.Option(min=1, help="Turns that each way gets.")] = 7,
     photographs: Annotated[int, typer.Option(min=1, max=7, help="How many of the demo's.")] = 4,
     peers: Annotated[Peers, typer.Option(help="Whom to measure beside.")] = Peers.NONE,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
 ) -> None:
     from accord.cli.bench.hash import Scale, run  # noqa: PLC0415
 
