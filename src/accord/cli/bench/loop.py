@@ -105,7 +105,7 @@ class Loop:
         sections = (
             Section("publish", "Published, approved, logged", (*published, certified)),
             Section("latency", "From a statement to the first match", tuple(latency)),
-            Section("follower", "A follower from zero", (*_follower_rows(followed), start)),
+            Section("follower", "A follower from zero", (*follower_rows(followed), start)),
             Section("screens", f"Screened by a gateway with {cores} decoders", tuple(screens)),
             Section("memory", "Memory", (*memory, followed.memory)),
             Section("disk", "Disk", tuple(self.disk())),
@@ -185,7 +185,7 @@ class Loop:
             return int(world.status()["list"]["active_count"]) >= count
 
         wait_for("the gateway's list", caught_up, LIST_WAIT_S)
-        return _step_row("a gateway's start, until it screens", count, time.perf_counter() - began)
+        return step_row("a gateway's start, until it screens", count, time.perf_counter() - began)
 
     def latency(self) -> list[Row]:
         """New listings, one at a time, looked up again and again until they match."""
@@ -243,12 +243,12 @@ class Loop:
         platform = self.world.homes[PLATFORM].path
         screenings = int(self.world.status()["receipts"]["size"])
         return [
-            _disk_row("log: leaves", _sum(node, "SELECT sum(length(leaf)) FROM entries"), count),
-            _disk_row("blobs", _sum(node, "SELECT sum(length(bytes)) FROM blobs"), count),
-            _disk_row("the node's database, all of it", _pages(node), count),
-            _disk_row("a follower's replica", _pages(self._replica), count),
-            _disk_row(
-                "receipts (for each screening)", _pages(platform / "receipts.sqlite"), screenings
+            disk_row("log: leaves", _sum(node, "SELECT sum(length(leaf)) FROM entries"), count),
+            disk_row("blobs", _sum(node, "SELECT sum(length(bytes)) FROM blobs"), count),
+            disk_row("the node's database, all of it", pages(node), count),
+            disk_row("a follower's replica", pages(self._replica), count),
+            disk_row(
+                "receipts (for each screening)", pages(platform / "receipts.sqlite"), screenings
             ),
         ]
 
@@ -305,7 +305,7 @@ def _statement_row(what: str, listings: int, said: list[float], approved: list[f
     }
 
 
-def _follower_rows(followed: Followed) -> list[Row]:
+def follower_rows(followed: Followed) -> list[Row]:
     names = {
         "sync": "fetch, verify, store",
         "open": "read back, decrypt, parse",
@@ -314,13 +314,13 @@ def _follower_rows(followed: Followed) -> list[Row]:
         "reopen": "reopen: prove what is stored",
     }
     steps = [
-        _step_row(words, followed.opened, followed.seconds[key]) for key, words in names.items()
+        step_row(words, followed.opened, followed.seconds[key]) for key, words in names.items()
     ]
     whole = sum(followed.seconds[key] for key in names if key != "reopen")
-    return [*steps[:-1], _step_row("from zero to a screen", followed.opened, whole), steps[-1]]
+    return [*steps[:-1], step_row("from zero to a screen", followed.opened, whole), steps[-1]]
 
 
-def _step_row(what: str, listings: int, seconds: float) -> Row:
+def step_row(what: str, listings: int, seconds: float) -> Row:
     return {
         "what": what,
         "listings": listings,
@@ -329,7 +329,7 @@ def _step_row(what: str, listings: int, seconds: float) -> Row:
     }
 
 
-def _disk_row(what: str, size: int, count: int) -> Row:
+def disk_row(what: str, size: int, count: int) -> Row:
     each = rounded(size / count) if count else None
     return {"what": what, "mb": rounded(size / 1_000_000), "count": count, "bytes_each": each}
 
@@ -340,6 +340,6 @@ def _sum(database: Path, sql: str) -> int:
     return int(total)
 
 
-def _pages(database: Path) -> int:
+def pages(database: Path) -> int:
     """What a database holds, whether or not it has moved from its write-ahead file yet."""
     return _sum(database, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")

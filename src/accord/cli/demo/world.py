@@ -65,7 +65,12 @@ class World:
     """Everything that runs. Close it, or what it started goes on."""
 
     def __init__(
-        self, directory: Path, drive_source: Path | None, *, is_network: bool = False
+        self,
+        directory: Path,
+        drive_source: Path | None,
+        *,
+        is_network: bool = False,
+        block_ms: int = BLOCK_MS,
     ) -> None:
         """`is_network`: a CometBFT validator for each agency, in place of one trial node."""
         if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
@@ -74,6 +79,7 @@ class World:
         self.directory = directory
         self.drive_source = drive_source
         self.is_network = is_network
+        self._block_ms = block_ms
         self._net: Testnet | None = None
         base = "http://127.0.0.1"
         self.at = Addresses(*(f"{base}:{free_port()}" for _ in range(3)))
@@ -108,7 +114,7 @@ class World:
         now = TimeMs(time.time_ns() // 1_000_000)
         agencies = self.directory / "consortium"
         if self.is_network:
-            self._net = found_testnet(agencies, PLANS, free_ports(PLANS), BLOCK_MS)
+            self._net = found_testnet(agencies, PLANS, free_ports(PLANS), self._block_ms)
             self.homes = {name: open_home(self._net.home(name)) for name in self._net.names}
             self.at = replace(self.at, node=self._net.apis[NOORD])
             return self.homes[NOORD].founding.digest.hex()
