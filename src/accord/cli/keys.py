@@ -11,7 +11,7 @@ from rich.table import Table
 
 from accord.agency.keydesk import KeyDesk
 from accord.agency.voice import Voice
-from accord.cli.assemble import AgencyBook, now_ms
+from accord.cli.assemble import AgencyBook, AnyNode, now_ms
 from accord.cli.governance import PANEL, tell
 from accord.cli.options import HomeOption, Json
 from accord.client.home import open_home
@@ -62,7 +62,7 @@ def _key_desk(home: HomeOption) -> Iterator[KeyDesk]:
     opened = open_home(home)
     book = AgencyBook(opened)
     try:
-        yield KeyDesk(Voice(opened, book.nodes[0], now_ms), book)
+        yield KeyDesk(Voice(opened, AnyNode(book.nodes), now_ms), book)
     finally:
         book.close()
 

@@ -9,6 +9,7 @@ import typer
 from accord.cli import (
     agency,
     audit,
+    backup,
     evidence,
     failures,
     fingerprint,
@@ -59,6 +60,7 @@ founding.register(app)
 members.register(app)
 agency.register(app)
 keys.register(app)
+backup.register(app)
 platform.register(app)
 follow.register(app)
 scan.register(app)

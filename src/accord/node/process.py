@@ -47,6 +47,7 @@ from accord.node.settings import (
 )
 from accord.node.solo import SoloEngine
 from accord.node.store import LogReader, Store
+from accord.statements.bodies import Role
 from accord.wire.errors import Broken, Malformed, Unavailable
 from accord.wire.ids import TimeMs
 
@@ -132,6 +133,7 @@ def run_agency_node(home: Home, tell: Callable[[str], None], port: int | None = 
     """
     directory = home.path / NODE_DIRECTORY
     settings = load_settings(directory)
+    _require_signers(home)
     binary = find_cometbft()
     with _locked(directory), socket_directory(directory) as doors:
         sockets = Sockets(doors / "application.sock", doors / "rpc.sock")
@@ -160,6 +162,17 @@ def run_agency_node(home: Home, tell: Callable[[str], None], port: int | None = 
             await serve(engine, served, tell)
 
         _run(main, directory, store)
+
+
+def _require_signers(home: Home) -> None:
+    """A restored home has neither key: what they signed since the backup nobody here remembers.
+
+    Raises: Malformed.
+    """
+    for role in (Role.CONSENSUS, Role.COSIGNER):
+        if all(key.role is not role for key in home.keys):
+            mend = f"with the root key here: accord keys rotate {role} node --home {home.path}"
+            raise Malformed("node.no_signer", role=role.value, mend=mend)
 
 
 def _run(main: Callable[[], Coroutine[None, None, None]], directory: Path, store: Store) -> None:
