@@ -17,7 +17,7 @@ import httpx
 
 from accord.tlog.checkpoint import parse_checkpoint
 from accord.tlog.note import parse_cosignature, parse_note
-from accord.wire.errors import AccordError, Malformed, Unavailable
+from accord.wire.errors import AccordError, Broken, Malformed, Unavailable
 from accord.wire.limits import CHECKPOINT_BYTES_MAX, COSIGNATURES_KEPT_MAX, LONG_POLL_MS_MAX
 
 CONNECT_S: Final = 5.0
@@ -93,6 +93,8 @@ class PeerNode:
                     # Known to be nonsense or not, it is not asked for again.
                     self._at = max(self._at, place_of(raw))
                     await take(self.url, raw)
+            except Broken:
+                raise  # It is we who are wrong: too many contradict us.
             except AccordError as err:
                 if not isinstance(err, Unavailable):
                     diagnostics.error("peer %s: %s", self.url, err)
