@@ -1,6 +1,7 @@
 """Founding without a common machine: keys stay, applications travel, the genesis is compared."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,24 @@ def test_a_genesis_with_another_key_in_our_name_is_refused(tmp_path: Path) -> No
     with pytest.raises(Unproven, match=r"ceremony\.listed_otherwise"):
         join(tmp_path / "nl-police", genesis_of([*applications[:3], forged]), NODES)
     assert not (tmp_path / "nl-police" / "home.toml").exists()
+
+
+def test_keys_by_vote_stand_in_for_those_of_the_genesis_and_for_nothing_else(
+    tmp_path: Path,
+) -> None:
+    genesis = genesis_of(apply_all(tmp_path))
+    apply_as_agency(tmp_path / "again", CHAIN, plan("nl-police"))
+    with pytest.raises(Unproven, match=r"ceremony\.listed_otherwise"):
+        join(tmp_path / "again", genesis, NODES)
+    joined = join(tmp_path / "again", genesis, NODES, keys_by_vote=True)
+    assert not joined.is_founder
+    assert (
+        joined.home.keys != open_home(join(tmp_path / "nl-police", genesis, NODES).home.path).keys
+    )
+    other = replace(plan("ie-garda"), title="Agency nl-police")
+    apply_as_agency(tmp_path / "other", CHAIN, other)
+    with pytest.raises(Unproven, match=r"ceremony\.listed_otherwise"):
+        join(tmp_path / "other", genesis, NODES, keys_by_vote=True)
 
 
 def test_keys_prove_themselves_on_their_own_chain_alone(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@
 To found a consortium, one agency makes the genesis out of all applications and every agency checks
 that it stands in it as it applied. To join one that exists, the agencies vote on the application.
 Either way the directory is a home only once it has the genesis.
+An agency whose root is lost or stolen applies once more, in a new place; a vote puts those keys in
+force (propose replace-keys), and the genesis goes on naming the old ones.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accord.agency.application import (
@@ -69,9 +71,10 @@ def read_agency_application(file: Path) -> AdmitAgency:
     return action
 
 
-def join(path: Path, genesis: bytes, nodes: Sequence[str]) -> Joined:
+def join(path: Path, genesis: bytes, nodes: Sequence[str], *, keys_by_vote: bool = False) -> Joined:
     """Make the applicant's directory a home. Again with the same genesis changes nothing but nodes.
 
+    With `keys_by_vote` the genesis may name other keys of this agency, and nothing else other.
     Raises: Unproven, where the genesis has this agency otherwise than it applied, or its keys on
     the disk are others; Malformed; Unavailable.
     """
@@ -83,7 +86,10 @@ def join(path: Path, genesis: bytes, nodes: Sequence[str]) -> Joined:
         raise Unproven("ceremony.keys_differ", chain=founding.genesis.chain, mend=mend)
     listed = {agency.agency: agency for agency in founding.genesis.agencies}
     found = listed.get(application.agency)
+    is_founder = found == application
+    if keys_by_vote and found is not None:
+        found = replace(found, keys=application.keys)
     if found is not None and found != application:
         raise Unproven("ceremony.listed_otherwise", agency=application.agency)
     home = adopt_genesis(path, "agency", application.agency, genesis, nodes)
-    return Joined(home, is_founder=found is not None)
+    return Joined(home, is_founder=is_founder)

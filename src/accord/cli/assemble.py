@@ -22,8 +22,17 @@ from accord.wire.ids import TRIAL_PREFIX, TimeMs
 
 REPLICA_FILE = "replica.sqlite"
 
-# Whose key signs requests to a node: the machine's, where the home has one.
-_CALLERS = (Role.SCANNER, Role.KEEPER, Role.ANALYST, Role.AUDITOR, Role.GOVERNOR, Role.APPROVER)
+# Whose key signs requests to a node: the machine's, where the home has one. The root is the last:
+# a home that holds nothing else is about to make everything else.
+_CALLERS = (
+    Role.SCANNER,
+    Role.KEEPER,
+    Role.ANALYST,
+    Role.AUDITOR,
+    Role.GOVERNOR,
+    Role.APPROVER,
+    Role.ROOT,
+)
 
 
 def replica_file(home: Home) -> Path:

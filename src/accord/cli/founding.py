@@ -71,6 +71,9 @@ Examples:
 
     accord agency join ./nl-police --genesis genesis.json --sha256 4be1... \\
         --node https://node.police.example
+
+    accord agency join ./new-keys --genesis genesis.json --keys-by-vote \\
+        --node https://node.police.example
 """
 _MAKE = """Make the genesis out of every founder's application. One founder does it; all compare.
 
@@ -151,12 +154,16 @@ def join_home(
     genesis: Annotated[Path, typer.Option(help="The consortium's genesis.json.")],
     node: Annotated[list[str], typer.Option(metavar="URL", help="A node, your own first.")],
     sha256: Annotated[str, typer.Option(help="The genesis's SHA-256, from elsewhere.")] = "",
+    keys_by_vote: Annotated[
+        bool,
+        typer.Option("--keys-by-vote", help="The keys replace those of the genesis, by vote."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     raw, founding = read_genesis(genesis, sha256)
     for url in node:
         check_url(url)
-    joined = join(directory, raw, node)
+    joined = join(directory, raw, node, keys_by_vote=keys_by_vote)
     said = {
         "home": str(joined.home.path),
         "member": joined.home.member,
@@ -167,10 +174,11 @@ def join_home(
     if as_json:
         _print_json(said)
         return
+    verb = "replace-keys" if keys_by_vote else "admit"
     next_step = (
         "The genesis names this agency: run its node and its keeper."
         if joined.is_founder
-        else f"Next: an agency proposes you: accord propose admit {directory / APPLICATION_FILE}"
+        else f"Next: an agency proposes you: accord propose {verb} {directory / APPLICATION_FILE}"
     )
     sys.stdout.write(
         f"{joined.home.path} is the home of {joined.home.member} on {joined.home.chain}.\n"
