@@ -106,8 +106,8 @@ class Cluster:
         self.acknowledged[entry] = raw
         return entry
 
-    def open_proposal(self) -> None:
-        name = self.names[0]
+    def open_proposal(self, by: MemberId | None = None) -> None:
+        name = by or self.names[0]
         action = Parameters(0, 604_000_000, 1, 1, 31, 2, 1)
         raw = self.sign(name, Propose(self.header(name), action), Role.GOVERNOR)
         self.proposal = self.submit(name, raw)

@@ -138,6 +138,7 @@ class Testnet:
             os.kill(pid, signal.SIGTERM)
         for name, pid in pids.items():
             self._wait_gone(name, pid)
+        self._reap()
 
     def pid(self, name: MemberId) -> int | None:
         """The process id of a node that runs."""
@@ -197,6 +198,7 @@ class Testnet:
             reader.close()
 
     def _spawn(self, name: MemberId) -> subprocess.Popen[bytes]:
+        self._reap()
         (self._node(name) / RUNNING_FILE).unlink(missing_ok=True)
         self._log(name).parent.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "accord.cli.main", "node", "run"]
@@ -207,6 +209,11 @@ class Testnet:
             )
         self._children[child.pid] = child
         return child
+
+    def _reap(self) -> None:
+        """A node that ended by itself is not left as a zombie."""
+        for child in self._children.values():
+            child.poll()
 
     def _wait_gone(self, name: MemberId, pid: int) -> None:
         deadline = time.monotonic() + STOP_WAIT_S
