@@ -23,10 +23,12 @@ from accord.agency.backup import (
 )
 from accord.agency.founding import AgencyPlan, found_trial
 from accord.cli.main import app
-from accord.client.home import Home, create_home, open_home
+from accord.client.home import Home, create_home, new_key, open_home, store_key
+from accord.node.process import run_agency_node
+from accord.node.settings import Settings, write_settings
 from accord.statements.bodies import Role
 from accord.wire.errors import Malformed, Unavailable, Unproven
-from accord.wire.ids import ChainId, JurisdictionId, MemberId, TimeMs
+from accord.wire.ids import ChainId, JurisdictionId, MemberId, OperatorId, TimeMs
 
 NOW = TimeMs(1_790_000_000_000)
 WHERE = JurisdictionId("NL")
@@ -293,6 +295,21 @@ def test_the_commands_lead_to_new_keys(home: Home, tmp_path: Path) -> None:
         (lambda: run("restore", str(tmp_path / "none"), str(tmp_path / "x")), "backup.store"),
     ):
         expect(failing, code)
+
+
+@pytest.mark.parametrize("missing", [Role.CONSENSUS, Role.COSIGNER])
+def test_a_restored_node_starts_with_new_keys_only(
+    home: Home, tmp_path: Path, missing: Role
+) -> None:
+    (home.path / "node" / "node.toml").unlink()
+    write_settings(home.path / "node", Settings("127.0.0.1:0", "127.0.0.1:0", ()))
+    new = restore(backed_up(home), tmp_path / "new")
+    for role in {Role.CONSENSUS, Role.COSIGNER} - {missing}:
+        store_key(new.path, new_key(role, OperatorId("node")))
+    with pytest.raises(Malformed, match=r"node\.no_signer") as caught:
+        run_agency_node(open_home(new.path), lambda _: None)
+    assert f"accord keys rotate {missing} node" in str(caught.value.detail["mend"])
+    assert not (new.path / "consensus.state").exists(), "nothing was begun"
 
 
 def expect(failing: Callable[[], object], code: str) -> None:
