@@ -291,6 +291,10 @@ class CometEngine:
             self._check_running()
             await asyncio.sleep(CATCH_UP_LOOK_S)
         self._check_running()
+        await self._until_committed()
+
+    async def _until_committed(self) -> None:
+        """Until the state is not a block ahead of the disk. Raises: Unavailable."""
         while self._app.is_between:
             await self._grown.wait()
             self._check_running()
@@ -318,9 +322,12 @@ class CometEngine:
         known = next((known for known in RejectCode if known.value == code), None)
         if code != 0 and known is None:
             self._fail(item, Unavailable("comet.answer", method="broadcast_tx_sync"))
-        elif known is not None and item.entry is None:
-            self._figures.rejected += 1
-            self._answer(item, known)
+        elif known is not None:
+            # Judged by a block, perhaps, that is not on the disk yet and that holds this very one.
+            await self._until_committed()
+            if item.entry is None:
+                self._figures.rejected += 1
+                self._answer(item, known)
 
     async def _once_signed(self, entry: int) -> Verdict:
         head = await self.wait_beyond(entry, SUBMIT_WAIT_MS / 1000)
