@@ -10,6 +10,7 @@ from accord.client.home import PrivateKey
 from accord.ledger.views import cosigner_key
 from accord.node.store import Misbehaviour
 from accord.statements.bodies import Publish, Role
+from accord.statements.entries import parse_entry
 from accord.statements.envelope import (
     Transaction,
     encode_transaction,
@@ -18,6 +19,7 @@ from accord.statements.envelope import (
 )
 from accord.tlog.checkpoint import Checkpoint, parse_checkpoint
 from accord.tlog.note import Note, cosign_text, parse_note
+from accord.tlog.tiles import encode_bundle, parse_bundle, parse_tile_path
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.ids import MemberId, TimeMs
 from accord.wire.limits import BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX
@@ -94,20 +96,30 @@ class Liar:
         """A lie, the truth with a bit turned, or nothing: blobs and leaves may be withheld."""
         world, rng = self.world, self.world.rng
         world.count("lie")
+        if path == "/checkpoint" and world.heads and rng.random() < 0.4:
+            return world.heads[-1]  # The truth, to lie about what is under it.
         if path.startswith(("/checkpoint", "/transition/")):
             return self.note()
         if path == "/transitions":
             return json.dumps(sorted(rng.sample(range(100), 3))).encode()
-        if rng.random() < 0.3:
+        if rng.random() < 0.2:
             raise Unavailable("peer.status", url=self.name, status=404)
         honest = [node for node in world.nodes.values() if node.is_up]
-        if not honest or rng.random() < 0.2:
+        if not honest or rng.random() < 0.1:
             return rng.randbytes(rng.randint(0, LIE_BYTES_MAX))
         try:
             real = rng.choice(honest).read(path)
         except Malformed:
             return b""
+        if path.startswith("/tile/entries/") and rng.random() < 0.7:
+            return self._at_another_time(real, parse_tile_path(path[1:]).width)
         return self.bend(real) if rng.random() < 0.6 else real
+
+    def _at_another_time(self, bundle: bytes, width: int) -> bytes:
+        """Leaves that every fold accepts, and that nobody signed: the last one said later."""
+        *leaves, last = parse_bundle(bundle, width)
+        entry = parse_entry(last)
+        return encode_bundle([*leaves, replace(entry, time_ms=TimeMs(entry.time_ms + 1)).encode()])
 
     async def submit(self, raw: bytes) -> int:
         """It says yes and passes nothing on; nobody honest asks it."""

@@ -67,8 +67,10 @@ class Oracle:
         policy = policy_of(self.app.ledger.state, CHAIN)
         self.policies: dict[int, tuple[Policy, ...]] = {0: (policy,)}  # Old and new, at a change.
         self._updates: list[list[tuple[bytes, int]]] = [[]]
+        self._keys = dict.fromkeys(validators(self.app.ledger.state).values(), 1)
         self._validators = [self._validators_now()] * 2  # By height; a change acts two blocks on.
         self._promises: dict[bytes, tuple[int, int]] = {}
+        self._heads: dict[str, int] = {}  # The newest of whoever serves or believes some.
         self._frontier = Frontier()
 
     def must(self, holds: bool, what: str, *facts: object) -> None:
@@ -103,6 +105,10 @@ class Oracle:
         self.sizes.append(size)
         self.hashes.append(self.app.info()[1])
         self._updates.append([(item.public, item.power) for item in done.updates])
+        self._keys.update({item.public: item.power for item in done.updates})
+        standing = {public for public, power in self._keys.items() if power}
+        wanted = set(validators(self.app.ledger.state).values())
+        self.must(standing == wanted, "the engine has other validators", block.height)
         self._validators.append(self._validators_now())
         self.world.trace("decided", block.height, block.time_ms, size, self.roots[-1])
 
@@ -161,6 +167,10 @@ class Oracle:
         self._promises[public] = (head.size, time_s)
         is_true = head.size <= len(self.leaves) and head.root == self.roots[head.size]
         self.must(is_true, "an honest cosigner signed another root", member, head.size)
+        for change, needs in self.policies.items():
+            passed = change >= head.size or len(needs) == 1
+            passed = passed or self.has_quorum(change, self.roots[change])
+            self.must(passed, "signed beyond a change without its quorums", member, change)
         self._see_promise_kept(node, head.size, head.root, time_s)
 
     def _see_promise_kept(self, node: "SimNode", size: int, root: bytes, time_s: int) -> None:
@@ -208,6 +218,8 @@ class Oracle:
     def see_head(self, who: str, raw: bytes) -> None:
         """A head that somebody honest serves or believes: one root per size, and a real quorum."""
         head = parse_checkpoint(parse_note(raw).text)
+        self.must(head.size >= self._heads.get(who, 0), "a head went back", who, head.size)
+        self._heads[who] = head.size
         is_true = head.size <= len(self.leaves) and head.root == self.roots[head.size]
         self.must(is_true, "another root for a size", who, head.size)
         self.must(self.has_quorum(head.size, head.root), "a head without a quorum", who, head.size)

@@ -19,6 +19,7 @@ from typing import Any
 from accord.client.home import PrivateKey
 from accord.ledger.codes import RejectCode
 from accord.statements.bodies import Role
+from accord.tlog.policy import Policy
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.ids import MemberId, TimeMs
 from consortium_kit import FOUR, START_MS, Consortium, founding, plan
@@ -342,11 +343,22 @@ class World:
             return verdict
 
     async def _govern(self) -> None:
-        """Somebody comes, somebody changes keys, a liar goes."""
-        await self.sleep(TROUBLE_S / 2)
-        plots = [self._admit, self._rotate, self._rotate, *([self._remove] if self.liars else [])]
-        for plot in self.rng.sample(plots, self.rng.randint(0, 2)):
+        """Somebody comes, somebody changes keys, a liar goes; with trouble when it hurts most."""
+        await self.sleep(TROUBLE_S / 4)
+        plots = [self._admit, *[self._rotate] * 3, *([self._remove] if self.liars else [])]
+        for plot in self.rng.sample(plots, self.rng.randint(0, 3)):
+            before = self.oracle.policies[self.oracle.sizes[-1]][-1]
+            self.spawn(self._strike_at_change(before))
             await plot()
+
+    async def _strike_at_change(self, before: Policy) -> None:
+        """Cut somebody off, or its power, while the head of a policy change is being signed."""
+        while self.oracle.policies[self.oracle.sizes[-1]][-1] == before:
+            await asyncio.sleep(0.2)
+        for _ in range(self.rng.randint(0, 3)):
+            if not self.is_healed:
+                self.rng.choice([self._cut, self._part])()
+            await self.sleep(1.0)
 
     def _voters(self) -> list[MemberId]:
         return [node.name for node in self.honest() if node.name in self.founders]
@@ -389,6 +401,7 @@ class World:
 
     async def _watch(self) -> None:
         """Every head that an honest node serves."""
+        served: dict[MemberId, bytes] = {}
         while True:
             await asyncio.sleep(0.5)
             for node in self.nodes.values():
@@ -397,14 +410,15 @@ class World:
                     continue
                 if node.log is not None:
                     self.oracle.see_store(node.name, node.log)
-                if head.note not in self.heads[-8:]:
+                if head.note != served.get(node.name):
+                    served[node.name] = head.note
                     self.oracle.see_head(node.name, head.note)
                     self.heads.append(head.note)
 
     async def heal(self) -> None:
         self.network.heal()
         self.trace("healed")
-        for power in [item.power for item in (*self.nodes.values(), *self.readers)]:
+        for power in (*(n.power for n in self.nodes.values()), *(r.power for r in self.readers)):
             power.disarm()
         self.is_healed = True
         healed_s = self.loop.now_s
