@@ -13,7 +13,7 @@ from sim.faults import Crash, FaultyReplicaStore, Power
 if TYPE_CHECKING:
     from sim.world import World
 
-ROUND_S = 6.0  # The longest between two rounds.
+ROUND_S = 8.0  # The longest between two rounds.
 STALE = "a stale mirror"
 
 

@@ -37,9 +37,9 @@ from source_kit import identity_of
 MORE = (plan("at-five", "AT"), plan("be-six", "BE"), plan("de-seven", "DE"))
 FOUNDINGS = {count: founding((*FOUR, *MORE)[:count]) for count in (4, 7)}
 KITS = {count: Consortium(made) for count, made in FOUNDINGS.items()}
-TROUBLE_S = 60.0  # At most; at least half of it.
+TROUBLE_S = 45.0  # At most; at least half of it.
 HEAL_S = 90.0  # From the last fault on, until all is well.
-SPEAK_S = 5.0  # The longest between two statements of a member.
+SPEAK_S = 6.0  # The longest between two statements of a member.
 TRACE_KEPT = 40
 
 
@@ -62,7 +62,7 @@ class World:
         self._violation: Violation | None = None
         self._over = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        count = 7 if liars is None and self.rng.random() < 0.1 else 4
+        count = 7 if liars is None and self.rng.random() < 0.07 else 4
         self.founding = FOUNDINGS[count]
         self.founders: list[MemberId] = [a.agency for a in self.founding.genesis.agencies]
         self.keys: dict[MemberId, tuple[PrivateKey, ...]] = dict(KITS[count].keys)
