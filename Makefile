@@ -60,8 +60,8 @@ check: lint types layers unit  ## The fast part: format, lint, types, layers, un
 test: check browser cometbft  ## Everything, from a clean clone
 	@$(RUN) pytest tests/property tests/vectors tests/sim tests/e2e
 
-sim: setup  ## One simulation by seed: make sim SEED=81
-	@$(RUN) pytest tests/sim $(if $(SEED),--seed $(SEED),)
+sim: setup  ## Simulations by seed: make sim SEED=81, or many: make sim FIRST=1000 SEEDS=5000
+	@$(RUN) pytest tests/sim $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first-seed $(FIRST))
 
 e2e: browser
 	@$(RUN) pytest tests/e2e
