@@ -1,5 +1,6 @@
 """Agencies at their desks: homes on disk, a ledger in memory, no sockets."""
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,8 +32,13 @@ class Line:
     faults: list[str] = field(default_factory=list)
     entries: dict[bytes, int] = field(default_factory=dict)
     sent: list[bytes] = field(default_factory=list)
+    one_by_one: threading.Lock = field(default_factory=threading.Lock)
 
     def submit(self, transaction: bytes) -> int:
+        with self.one_by_one:
+            return self._submit(transaction)
+
+    def _submit(self, transaction: bytes) -> int:
         fault = self.faults.pop(0) if self.faults else "ok"
         self.sent.append(transaction)
         if fault == "lost":

@@ -7,13 +7,14 @@ Not here: screens and files of the command line (cli), the group keys themselves
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import tee
 from typing import TYPE_CHECKING, Final
 
 from accord.agency.outbox import Job, open_job
 from accord.agency.sealing import seal_batch
-from accord.agency.voice import Ledgerbook, Voice
+from accord.agency.voice import Ledgerbook, Voice, submit_ahead
 from accord.ledger.epochs import epoch_of
 from accord.ledger.membership import consortium
 from accord.ledger.state import PUBLICATIONS, RULES, Reader, index_key
@@ -188,43 +189,51 @@ class Desk:
         home = self._voice.home
         batches = split_batches(listings)
         job = open_job(home.path, home.chain, home.member, released, batches)
-        entries: list[int] = []
-        done = 0
         with job.held():
             parts = range(len(batches))
-            waiting = sum(job.entry(part) is None for part in parts)
-            resumed = waiting < len(batches) or any(job.transaction(part) for part in parts)
-            for part, batch in enumerate(batches):
-                entries.append(self._publish_part(job, part, batch, released, urgent=urgent))
-                done += batch.count
+            waiting = [part for part in parts if job.entry(part) is None]
+            resumed = len(waiting) < len(batches) or any(job.transaction(part) for part in parts)
+
+            def seal(part: int) -> bytes:
+                return self._seal(batches[part], released, urgent=urgent)
+
+            done = sum(batch.count for batch in batches) - sum(
+                batches[part].count for part in waiting
+            )
+            for part in self._send(job, waiting, seal):
+                done += batches[part].count
                 if progress is not None:
                     progress(done, len(listings))
-        return Published(tuple(entries), len(listings), resumed, waiting)
+            entries = [entry for part in parts if (entry := job.entry(part)) is not None]
+        return Published(tuple(entries), len(listings), resumed, len(waiting))
 
-    def _publish_part(
-        self, job: Job, part: int, batch: Batch, groups: tuple[GroupId, ...], *, urgent: bool
-    ) -> int:
-        entry = job.entry(part)
-        if entry is not None:
-            return entry
-        raw = job.transaction(part)
-        if raw is None:
-            raw = self._seal(batch, groups, urgent=urgent)
-            job.store(part, raw)
-        # Crash up to here: nothing was sent, or the same bytes are sent again.
-        try:
-            entry = self._voice.client.submit(raw)
-        except Rejected as err:
-            entry = self._find(raw)
-            if entry is None:
-                if err.code not in NEVER_AGAIN:
-                    raise
-                raw = self._seal(batch, groups, urgent=urgent)
+    def _send(self, job: Job, parts: Sequence[int], seal: Callable[[int], bytes]) -> Iterator[int]:
+        """The parts of a job, one by one, as they are in the log."""
+
+        def transaction(part: int) -> bytes:
+            raw = job.transaction(part)
+            if raw is None:
+                raw = seal(part)
                 job.store(part, raw)
-                entry = self._voice.client.submit(raw)
-        # POINT OF NO RETURN was the submission. Crash from here: it is found again by its bytes.
-        job.finish(part, entry)
-        return entry
+            # Crash up to here: nothing was sent, or the same bytes are sent again.
+            return raw
+
+        raws = map(transaction, parts)
+        for part, (raw, answer) in zip(parts, submit_ahead(self._voice.client, raws), strict=True):
+            try:
+                entry = answer.result()
+            except Rejected as err:
+                found = self._find(raw)
+                if found is None:
+                    if err.code not in NEVER_AGAIN:
+                        raise
+                    anew = seal(part)
+                    job.store(part, anew)
+                    found = self._voice.client.submit(anew)
+                entry = found
+            # POINT OF NO RETURN was the submission. Crash from here: it is found by its bytes.
+            job.finish(part, entry)
+            yield part
 
     def _find(self, raw: bytes) -> int | None:
         """Where a refused statement already stands in the log, if an earlier run sent it."""
@@ -258,6 +267,13 @@ class Desk:
     def approve(self, entry: int) -> int:
         """The second pair of eyes: another person than the one who published."""
         return self._voice.say(Approve(self._voice.header(), entry))
+
+    def approve_each(self, entries: Iterable[int]) -> Iterator[tuple[int, int]]:
+        """`approve` for many: each with the entry it became. Stops at the first that fails."""
+        asked, said = tee(entries)
+        raws = (self._voice.sign(Approve(self._voice.header(), entry)) for entry in asked)
+        for entry, (_, answer) in zip(said, submit_ahead(self._voice.client, raws), strict=True):
+            yield entry, answer.result()
 
     def endorse(self, refs: tuple[RefRange, ...], level: int) -> int:
         return self._voice.say(Endorse(self._voice.header(), refs, level))

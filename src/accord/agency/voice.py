@@ -4,7 +4,9 @@ Also the ports of desk and keeper: the node they submit to, the ledger they read
 """
 
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +17,7 @@ from accord.ledger.state import Reader
 from accord.statements.bodies import Body, Header
 from accord.statements.envelope import Transaction, encode_transaction, seal_envelope
 from accord.wire.ids import ChainId, TimeMs
-from accord.wire.limits import STATEMENT_LIFE_MS
+from accord.wire.limits import STATEMENT_LIFE_MS, SUBMIT_AHEAD
 
 Clock = Callable[[], TimeMs]
 
@@ -23,6 +25,7 @@ Clock = Callable[[], TimeMs]
 class Client(Protocol):
     def submit(self, transaction: bytes) -> int:
         """The entry's index, once it is durable. The very same bytes get the very same index.
+        Threads may submit at once.
 
         Raises: Rejected; Unavailable, and then nobody knows yet whether it counts.
         """
@@ -73,3 +76,27 @@ class Voice:
     def say(self, body: Body, blob: bytes | None = None) -> int:
         """The entry's index. Raises: Malformed, Rejected, Unavailable."""
         return self.client.submit(self.sign(body, blob))
+
+
+def submit_ahead(
+    client: Client, transactions: Iterable[bytes]
+) -> Iterator[tuple[bytes, Future[int]]]:
+    """Submit in order with a few on their way at once, since each answer takes a block and its
+    quorum; give each, in order, with its answer, which has come.
+
+    A caller that stops early waits for those under way and does not hear of them.
+    """
+    underway: deque[tuple[bytes, Future[int]]] = deque()
+    with ThreadPoolExecutor(SUBMIT_AHEAD, thread_name_prefix="submit") as pool:
+        for raw in transactions:
+            underway.append((raw, pool.submit(client.submit, raw)))
+            if len(underway) == SUBMIT_AHEAD:
+                yield _answered(underway)
+        while underway:
+            yield _answered(underway)
+
+
+def _answered(underway: deque[tuple[bytes, Future[int]]]) -> tuple[bytes, Future[int]]:
+    raw, answer = underway.popleft()
+    answer.exception()  # Waits; whoever asks for the result gets it raised.
+    return raw, answer

@@ -250,8 +250,7 @@ def approve(
     as_json: Json = False,
 ) -> None:
     with at_desk(home, operator) as (desk, _):
-        for entry in entries:
-            said = desk.approve(entry)
+        for entry, said in desk.approve_each(entries):
             tell(as_json, {"approved": entry, "entry": said}, f"Approved {entry} as {said}.")
 
 

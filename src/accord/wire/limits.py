@@ -22,6 +22,7 @@ RECIPIENTS_MAX: Final = 4_096  # Holders of one epoch key: 1,024 members with 4 
 GROUPS_MAX: Final = 16  # Release groups of one batch, one platform, one consortium.
 AGENCIES_MAX: Final = 64  # Publishers and endorsers are bit masks in one 64-bit word.
 JURISDICTIONS_MAX: Final = 64  # Jurisdictions of one member.
+CLASSES_MAX: Final = 256  # Classes that a consortium admits: a closed list that people can read.
 STATEMENT_LIFE_MS_MAX: Final = 3_600_000  # `not_after` lies at most an hour ahead of block time.
 
 # Ledger
@@ -33,6 +34,7 @@ MEMBER_BLOCK_BYTES_MAX: Final = (
 EPOCH_PENDING_MS_MAX: Final = 60_000  # A pending epoch nobody acknowledges may then be replaced.
 ROTATION_GRACE_MS: Final = 600_000  # After a removal, publishing under the old epoch stops by then.
 PROPOSALS_OPEN_MAX: Final = 64  # Undecided proposals of one agency: each entry looks at all.
+CONTINUATIONS_MAX: Final = 16  # Times a consortium goes on from a new genesis; each is a calamity.
 STATEMENTS_HOUR_MAX: Final = 36_000  # Of one member: what the ledger must remember stays small.
 
 # Log
@@ -58,7 +60,9 @@ IMAGE_FRAMES_MAX: Final = 64  # Frames sampled from an animation.
 ANIMATION_PIXELS_MAX: Final = 300_000_000  # All frames of an animation: about 4 s to decode.
 DECODE_WAIT_MS: Final = 10_000  # Wall time of one file; 50 Mpx take 3.5 s, 7 s on busy cores.
 DECODER_MEMORY_BYTES: Final = 1_500_000_000  # Address space of a decoder worker.
-DECODER_FILES_MAX: Final = 500  # Files before a decoder worker is recycled.
+DECODER_FILES_MAX: Final = 500  # Files before a decoder worker is recycled, if nobody says more.
+DECODER_FILES_LIMIT: Final = 2_000  # The most that may be said.
+DECODER_CPU_S: Final = 20_000  # CPU of a worker: so many files, each at its time limit.
 DECODER_START_MS: Final = 20_000  # A worker loads its codecs in about 0.5 s on an idle core.
 DECODER_QUEUE_MAX: Final = 64  # Files that wait for a decoder worker; more are told to back off.
 DECODER_QUEUE_WAIT_MS: Final = 30_000  # The longest one waits for a worker.
@@ -68,6 +72,9 @@ PDQ_QUALITY_MIN: Final = 50  # Below it a fingerprint says too little to be list
 
 # Matching
 PDQ_THRESHOLD_MAX: Final = 31  # Bits; the interoperable threshold and the default ceiling of rules.
+# Default ceiling, Euclidean: alterations were at most 87 apart, the nearest other pictures 415.
+# Of L1 too, which is never below L2, so that it is no wider. To be measured on real vectors.
+PHOTODNA_THRESHOLD_MAX: Final = 300
 CANDIDATES_MAX: Final = 10_000  # Candidates of one lookup that a decision names.
 REASONS_MAX: Final = 64  # Reasons that a decision names, strictest first.
 
@@ -89,6 +96,7 @@ HEADS_GATHERED_MAX: Final = 64  # Heads whose cosignatures a node gathers at onc
 COSIGNATURES_KEPT_MAX: Final = 64  # Own signed heads that other nodes may still fetch.
 SUBMIT_WAIT_MS: Final = 25_000  # The longest a submission waits for its block and its quorum.
 STALL_MS_MAX: Final = 90_000  # No block for three heartbeats: the node says that it is stalled.
+SUBMIT_AHEAD: Final = 4  # Statements of one person under way: four full batches fill a block share.
 PEERS_MAX: Final = 63  # Other agencies' nodes.
 
 # Agency
