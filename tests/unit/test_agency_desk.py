@@ -244,6 +244,23 @@ def test_another_group_is_another_job(house: Agencies) -> None:
     assert [body.groups for _, body in publishes(house)] == [(AGENCIES, PLATFORMS), (AGENCIES,)]
 
 
+def test_what_was_withdrawn_is_listed_again_only_when_told(house: Agencies) -> None:
+    desk_ = desk(house)
+    (first,) = desk_.publish(listings(3), []).entries
+    assert desk_.publish(listings(3), []).entries == (first,)
+    (second,) = desk_.publish(listings(3), [], again=True).entries
+    assert second != first
+    assert desk_.publish(listings(3), []).entries == (second,)
+
+
+def test_again_goes_on_with_what_a_crash_left(house: Agencies) -> None:
+    house.line.faults = ["stored-then-error"]
+    with pytest.raises(Unavailable):
+        desk(house).publish(listings(3), [])
+    assert desk(house).publish(listings(3), [], again=True).resumed
+    assert in_the_log(house) == listings(3)
+
+
 def test_a_changed_outbox_is_refused(house: Agencies) -> None:
     desk(house).publish(listings(1), [])
     path = house.homes[MemberId("nl-one")].path

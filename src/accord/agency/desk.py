@@ -169,12 +169,14 @@ class Desk:
         groups: Sequence[GroupId],
         *,
         urgent: bool = False,
+        again: bool = False,
         progress: Progress | None = None,
     ) -> Published:
         """Every listing in the log, released to the agencies and to `groups`.
 
         Asked again for the same listings and groups, it goes on where it stopped and never
-        publishes twice. Raises: Malformed before anything is sent; Rejected, Unavailable.
+        publishes twice; `again` lists them anew where all of them were published before, such as
+        after a withdrawal. Raises: Malformed before anything is sent; Rejected, Unavailable.
         """
         if not listings:
             raise Malformed("desk.nothing")
@@ -189,8 +191,12 @@ class Desk:
         home = self._voice.home
         batches = split_batches(listings)
         job = open_job(home.path, home.chain, home.member, released, batches)
+        parts = range(len(batches))
+        if again:
+            with job.held():
+                if all(job.entry(part) is not None for part in parts):
+                    job.put_aside()
         with job.held():
-            parts = range(len(batches))
             waiting = [part for part in parts if job.entry(part) is None]
             resumed = len(waiting) < len(batches) or any(job.transaction(part) for part in parts)
 

@@ -36,15 +36,36 @@ class Job:
 
         Raises: Unavailable.
         """
+        directory = self._locked()
         try:
-            directory = os.open(self.path, os.O_RDONLY)
-        except OSError as err:
-            raise Unavailable("outbox.store", why=err.strerror or "") from err
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
             yield
         finally:
             os.close(directory)
+
+    def _locked(self) -> int:
+        """The directory that stands at the job's path, alone."""
+        while True:
+            try:
+                self.path.mkdir(exist_ok=True, mode=0o700)
+                directory = os.open(self.path, os.O_RDONLY)
+            except FileNotFoundError:  # Put aside just now.
+                continue
+            except OSError as err:
+                raise Unavailable("outbox.store", why=err.strerror or "") from err
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            if self.path.exists() and os.path.samestat(os.fstat(directory), self.path.stat()):
+                return directory
+            os.close(directory)  # Put aside while we waited.
+
+    def put_aside(self) -> None:
+        """A finished job makes room for another of the same listings. Raises: Unavailable.
+
+        Crash on either side of it: the old job is there, or a new one can begin.
+        """
+        try:
+            self.path.rename(self.path.with_name(f"{self.path.name}.{os.urandom(4).hex()}.done"))
+        except OSError as err:
+            raise Unavailable("outbox.store", why=err.strerror or "") from err
 
     def transaction(self, part: int) -> bytes | None:
         file = self.path / f"{part:04d}.tx"

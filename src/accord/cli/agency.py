@@ -150,6 +150,9 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         bool, typer.Option("--skip-refused", help="List the rest when files are refused.")
     ] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, max=256, help="0: one a core.")] = 0,
+    again: Annotated[
+        bool, typer.Option("--again", help="List anew what was published before and withdrawn.")
+    ] = False,
     operator: Operator = None,
     as_json: Json = False,
 ) -> None:
@@ -182,6 +185,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
             listings,
             groups,
             urgent=urgent,
+            again=again,
             progress=lambda count, _: bar.update(task, completed=count),
         )
     said |= {"entries": list(done.entries), "resumed": done.resumed, "sent": done.sent}
@@ -191,7 +195,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 def _published(done: Published) -> str:
     entries = " ".join(str(entry) for entry in done.entries)
     if not done.sent:
-        return f"Published before, as {entries}: nothing was sent."
+        return f"Published before, as {entries}: nothing was sent. To list them anew: --again"
     again = " An earlier run had begun it." if done.resumed else ""
     return (
         f"Published {counted(done.count, 'listing')} as {entries}.{again}\n"

@@ -96,12 +96,12 @@ class AgencyBook(book.AgencyBook):
 
 def open_desk(home: Home, its_book: AgencyBook, operator: str | None = None) -> Desk:
     """A person's desk; `operator` where the home holds several keys of a role."""
-    return Desk(Voice(home, its_book.nodes[0], now_ms, operator), its_book)
+    return Desk(Voice(home, AnyNode(its_book.nodes), now_ms, operator), its_book)
 
 
 def open_keeper(home: Home, its_book: AgencyBook) -> Keeper:
     """The agency's keeper."""
-    return Keeper(Voice(home, its_book.nodes[0], now_ms), its_book)
+    return Keeper(Voice(home, AnyNode(its_book.nodes), now_ms), its_book)
 
 
 class AnyNode:
