@@ -2,16 +2,17 @@
 
 A file that hangs or kills its worker costs one worker start and gets its own code; the others
 never notice. Digests are computed here, so that a worker cannot lie about them, and while it
-decodes. There is no in-process mode.
+decodes. There is no in-process mode, and no worker that is not locked unless the caller says so.
 """
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from accord.fingerprint import (
     Decoding,
@@ -23,26 +24,40 @@ from accord.fingerprint import (
     answer_of,
     digests_of,
 )
-from accord.media.process import WORKER_ARGV, Died, TookTooLong, WorkerProcess
+from accord.media.lock import is_weak
+from accord.media.process import (
+    INSECURE_ARGV,
+    WORKER_ARGV,
+    Died,
+    TookTooLong,
+    WorkerProcess,
+)
 from accord.media.worker import parse_answer
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.limits import (
     DECODE_WAIT_MS,
+    DECODER_FILES_LIMIT,
     DECODER_FILES_MAX,
     DECODER_QUEUE_MAX,
     DECODER_QUEUE_WAIT_MS,
     IMAGE_BYTES_MAX,
 )
 
+_log: Final = logging.getLogger(__name__)
+
 
 class DecoderPool:
-    """`workers` decoder processes, started on first use. Safe to share between threads."""
+    """`workers` decoder processes, started on first use. Safe to share between threads.
+
+    `insecure`: workers with limits of memory and files alone, where a system has no more.
+    """
 
     def __init__(
         self,
         workers: int,
         *,
-        argv: Sequence[str] = WORKER_ARGV,
+        insecure: bool = False,
+        argv: Sequence[str] | None = None,
         wait_ms: int = DECODE_WAIT_MS,
         files_max: int = DECODER_FILES_MAX,
         queue_max: int = DECODER_QUEUE_MAX,
@@ -50,8 +65,11 @@ class DecoderPool:
     ) -> None:
         if workers < 1:
             raise ValueError("a pool has at least one worker")
+        if not 1 <= files_max <= DECODER_FILES_LIMIT:
+            raise ValueError("a worker is recycled after 1 to 2,000 files")
         self.workers = workers
-        self._argv = tuple(argv)
+        self._argv = tuple(argv or (INSECURE_ARGV if insecure else WORKER_ARGV))
+        self._report = ""
         self._wait_ms = wait_ms
         self._files_max = files_max
         self._queue_wait_s = queue_wait_ms / 1000
@@ -64,6 +82,18 @@ class DecoderPool:
         self._closing = threading.Lock()
         self._is_closed = False
 
+    def check(self) -> str:
+        """How workers are locked, in words; starts one to find out, which then waits for a file.
+
+        Raises: Unavailable `media.sandbox`, `media.start`, `media.busy`, `media.closed`.
+        """
+        slot, worker = self._slot(), None
+        try:
+            worker = self._ready(slot)
+            return worker.report
+        finally:
+            self._slots.put(worker)
+
     def fingerprint(
         self,
         data: bytes,
@@ -73,7 +103,8 @@ class DecoderPool:
         """All fingerprints of one file, or why there are none; `digests` if they are known.
 
         Raises: Unavailable `media.busy` when too many wait already or no worker comes free in
-        time, `media.start` when workers do not start, `media.closed`.
+        time, `media.start` when workers do not start, `media.sandbox` when they cannot be locked,
+        `media.closed`.
         """
         self._enter()
         try:
@@ -149,10 +180,7 @@ class DecoderPool:
     def _examine(
         self, data: bytes, decoding: Decoding, meanwhile: Callable[[], None]
     ) -> Examined | UnhashableCode:
-        try:
-            slot = self._slots.get(timeout=self._queue_wait_s)
-        except queue.Empty:
-            raise Unavailable("media.busy") from None
+        slot = self._slot()
         kept: WorkerProcess | None = None
         try:
             worker = self._ready(slot)
@@ -172,6 +200,13 @@ class DecoderPool:
         finally:
             self._slots.put(kept)
 
+    def _slot(self) -> WorkerProcess | None:
+        """The slot that was given back last; whoever takes it gives it back."""
+        try:
+            return self._slots.get(timeout=self._queue_wait_s)
+        except queue.Empty:
+            raise Unavailable("media.busy") from None
+
     def _ready(self, slot: WorkerProcess | None) -> WorkerProcess:
         """A living worker: one that died idle is replaced and no file is blamed for it."""
         if slot is not None and slot.is_alive():
@@ -180,7 +215,12 @@ class DecoderPool:
             slot.kill()
         if self._is_closed:
             raise Unavailable("media.closed")
-        return WorkerProcess(self._argv)
+        worker = WorkerProcess(self._argv)
+        if worker.report != self._report:  # Said once, as a rule.
+            self._report = worker.report
+            level = logging.WARNING if is_weak(worker.report) else logging.INFO
+            _log.log(level, "decoder workers: %s", worker.report)
+        return worker
 
     def _unless_spent(self, worker: WorkerProcess) -> WorkerProcess | None:
         if worker.files_done < self._files_max:

@@ -16,13 +16,30 @@ from contextlib import suppress
 from typing import Final
 
 from accord.fingerprint import Decoding
-from accord.media.worker import ANSWER_BYTES_MAX, DECODING_BYTES, LENGTH_BYTES, READY
+from accord.media.lock import USER_VARIABLE
+from accord.media.worker import (
+    ANSWER_BYTES_MAX,
+    DECODING_BYTES,
+    INSECURE,
+    LENGTH_BYTES,
+    READY,
+    REFUSED,
+)
 from accord.wire.errors import Broken, Unavailable
 from accord.wire.limits import DECODER_START_MS
 
 # -P: the working directory never shadows a codec. -s: nor do a person's own packages.
 WORKER_ARGV: Final = (sys.executable, "-P", "-s", "-m", "accord.media.worker")
-_KEPT_VARIABLES: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "ACCORD_KERNEL")
+INSECURE_ARGV: Final = (*WORKER_ARGV, INSECURE)
+_KEPT_VARIABLES: Final = (
+    "PATH",
+    "PYTHONPATH",
+    "LD_LIBRARY_PATH",
+    "LANG",
+    "ACCORD_KERNEL",
+    USER_VARIABLE,
+)
+_REPORT_CHARACTERS_MAX: Final = 200
 _CHUNK_BYTES: Final = 1 << 20
 _STOP_WAIT_S: Final = 1.0  # An idle worker ends within milliseconds of its pipe closing.
 
@@ -40,10 +57,12 @@ class Died(Exception):  # As above.
 
 
 class WorkerProcess:
-    """A started worker. `files_done` counts what it answered."""
+    """A started worker. `files_done` counts what it answered; `report` says how it is locked."""
 
     def __init__(self, argv: Sequence[str] = WORKER_ARGV) -> None:
-        """Raises: Unavailable, when the worker does not get ready in DECODER_START_MS."""
+        """Raises: Unavailable `media.start`, when the worker does not get ready in
+        DECODER_START_MS; `media.sandbox`, when it cannot be locked.
+        """
         self.files_done = 0
         try:
             self._process = subprocess.Popen(  # noqa: S603  # Our own interpreter and module.
@@ -66,13 +85,24 @@ class WorkerProcess:
         os.set_blocking(self._from, False)
         _widen(self._to)
         try:
-            ready = self._exchange(b"", b"", DECODER_START_MS, _nothing) == READY
+            self.report = self._greeting()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _greeting(self) -> str:
+        """What the worker says of its lock before it has seen a file, so it can be believed."""
+        try:
+            said = self._exchange(b"", b"", DECODER_START_MS, _nothing)
         except (TookTooLong, Died) as err:
-            self.kill()
             raise Unavailable("media.start") from err
-        if not ready:
-            self.kill()
+        word, _, rest = said.partition(b" ")
+        words = rest.decode(errors="replace")[:_REPORT_CHARACTERS_MAX]
+        if word == REFUSED:
+            raise Unavailable("media.sandbox", why=words, mend="`Decoders` in docs/operate.md")
+        if word != READY:
             raise Unavailable("media.start")
+        return words
 
     @property
     def pid(self) -> int:

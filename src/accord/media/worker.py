@@ -1,35 +1,41 @@
 """A decoder worker: one file's bytes in, one answer out, over its standard pipes, until they close.
 
 Run as `python -m accord.media.worker` by `accord.media.pool` alone. It loads every codec first,
-then gives up memory, files and privileges, then says it is ready. It never sees a file's name and
-writes nothing but answers.
+then gives up everything that decoding does not need (`lock`), then says it is ready and under
+what. It never sees a file's name and writes nothing but answers.
 Frames: 4 bytes length big-endian, then that many bytes. In: one byte that says how to decode
-(`DECODING_BYTES`) and the file. Out: the single word `READY` once, then canonical CBOR as
-`encode_answer` gives, one for each file in order.
+(`DECODING_BYTES`) and the file. Out: once, the word `READY` or `REFUSED`, a space and words for
+people; then canonical CBOR as `encode_answer` gives, one for each file in order.
 """
 
-import ctypes
-import resource
+import codecs
+import copy
+import os
 import signal
 import sys
+import xml.etree.ElementTree
+from collections.abc import Callable
 from typing import BinaryIO, Final
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageColor
 
 from accord.fingerprint import Decoding, Examined, UnhashableCode, examine
+from accord.media.lock import Refused, limits_only, lock_down
 from accord.media.warmup import SAMPLES, scaled_sample
 from accord.wire import cbor
 from accord.wire.errors import Malformed
-from accord.wire.limits import DECODE_WAIT_MS, DECODER_MEMORY_BYTES, IMAGE_BYTES_MAX
+from accord.wire.limits import DECODE_WAIT_MS, IMAGE_BYTES_MAX
 from accord.wire.record import dump_record, load_record
 
 READY: Final = b"ready"
+REFUSED: Final = b"refused"
+INSECURE: Final = "--insecure"
 LENGTH_BYTES: Final = 4
 DECODING_BYTES: Final = {Decoding.EXACT: b"e", Decoding.SCALED: b"s"}
 ANSWER_BYTES_MAX: Final = 65_536  # 128 views of about 60 bytes each, eight times over.
-_PR_SET_DUMPABLE: Final = 4
-_PR_SET_NO_NEW_PRIVS: Final = 38
-_FILES_OPEN_MAX: Final = 3  # The standard pipes; nothing is ever opened after the start.
+# What codecs import at first use, when no file can be opened any more.
+_IMPORTED_LATE: Final = (copy, xml.etree.ElementTree, ImageColor)
+_TEXTS: Final = ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 
 
 def encode_answer(answer: Examined | UnhashableCode) -> bytes:
@@ -53,20 +59,38 @@ def parse_answer(raw: bytes) -> Examined | UnhashableCode:
 
 
 def main() -> int:
+    warm_up()
+    return run(examine, limits_only if INSECURE in sys.argv[1:] else lock_down)
+
+
+def warm_up() -> None:
+    """Loads every codec and what it imports late."""
     for sample in SAMPLES:
         examine(sample)
     examine(scaled_sample(), Decoding.SCALED)
     srgb = ImageCms.createProfile("sRGB")  # Colour management is loaded now, not by a hostile file.
     ImageCms.profileToProfile(Image.new("RGB", (1, 1)), srgb, srgb)
+    for text in _TEXTS:
+        codecs.lookup(text)
+
+
+def run(
+    look: Callable[[bytes, Decoding], Examined | UnhashableCode], lock: Callable[[], str]
+) -> int:
+    """Locks the process and answers with `look` until the pipe closes."""
     inbox, outbox = sys.stdin.buffer, sys.stdout.buffer
-    _give_up_powers()
-    _send(outbox, READY)
+    try:
+        report = lock()
+    except Refused as err:
+        _send(outbox, REFUSED + f" {err}".encode())
+        return 1
+    _send(outbox, READY + f" {report}".encode())
     while (received := _receive(inbox)) is not None:
         decoding, data = received
         # The parent enforces the time limit; the alarm ends a worker whose parent is gone.
         signal.setitimer(signal.ITIMER_REAL, 2 * DECODE_WAIT_MS / 1000)
         try:
-            answer = examine(data, decoding)
+            answer = look(data, decoding)
         except MemoryError:
             answer = UnhashableCode.TOO_LARGE
         except Exception:  # The process's top loop: this file failed, not we.
@@ -74,21 +98,6 @@ def main() -> int:
         signal.setitimer(signal.ITIMER_REAL, 0)
         _send(outbox, encode_answer(answer))
     return 0
-
-
-def _give_up_powers() -> None:
-    # GAP(#5): Landlock and a seccomp allow-list go here; until then a taken-over decoder can
-    # still make system calls such as opening sockets, though not regular files.
-    for what, most in (
-        (resource.RLIMIT_AS, DECODER_MEMORY_BYTES),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, _FILES_OPEN_MAX),
-    ):
-        resource.setrlimit(what, (most, most))
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _receive(inbox: BinaryIO) -> tuple[Decoding, bytes] | None:
@@ -107,4 +116,4 @@ def _send(outbox: BinaryIO, payload: bytes) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # The interpreter's own end would ask for more than a locked process may.

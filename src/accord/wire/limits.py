@@ -98,6 +98,8 @@ SUBMIT_WAIT_MS: Final = 25_000  # The longest a submission waits for its block a
 STALL_MS_MAX: Final = 90_000  # No block for three heartbeats: the node says that it is stalled.
 SUBMIT_AHEAD: Final = 4  # Statements of one person under way: four full batches fill a block share.
 PEERS_MAX: Final = 63  # Other agencies' nodes.
+SNAPSHOT_CHUNK_BYTES_MAX: Final = 4_000_000  # Below the engine's 16 MB; seconds on a slow line.
+SNAPSHOT_CHUNKS_MAX: Final = 100_000  # 400 GB of log; the engine takes as many.
 
 # Agency
 RULE_FILE_BYTES_MAX: Final = 262_144  # A rule set that fits an envelope, with ample comments.
