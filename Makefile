@@ -9,7 +9,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 RUN := $(UV) run --locked --no-sync
 
-.PHONY: help setup cometbft browser demo demo-once test check fmt lint types layers unit tidy vectors sim e2e bench clean
+.PHONY: help setup cometbft browser wires demo demo-once test check fmt lint types layers unit tidy vectors sim e2e bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -30,6 +30,9 @@ cometbft: setup  ## Build the pinned consensus engine into a cache, once
 
 browser: setup  ## Find or install a Chromium for the browser tests
 	@scripts/browser.sh
+
+wires:  ## Find or install `ip` for the test of partitions
+	@scripts/wires.sh
 
 demo: setup  ## The whole story in a browser, on benign photographs
 	@.venv/bin/accord demo
@@ -57,7 +60,7 @@ unit: setup
 
 check: lint types layers unit  ## The fast part: format, lint, types, layers, unit and tidy tests
 
-test: check browser cometbft  ## Everything, from a clean clone
+test: check browser cometbft wires  ## Everything, from a clean clone
 	@$(RUN) pytest tests/property tests/vectors tests/sim tests/e2e
 
 sim: setup  ## Simulations by seed: make sim SEED=81, or many: make sim FIRST=1000 SEEDS=5000

@@ -197,12 +197,16 @@ class Testnet:
         finally:
             reader.close()
 
+    def command(self, name: MemberId) -> list[str]:
+        """What runs this node."""
+        command = [sys.executable, "-m", "accord.cli.main", "node", "run"]
+        return [*command, "--engine", "cometbft", "--home", str(self.home(name))]
+
     def _spawn(self, name: MemberId) -> subprocess.Popen[bytes]:
         self._reap()
         (self._node(name) / RUNNING_FILE).unlink(missing_ok=True)
         self._log(name).parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "accord.cli.main", "node", "run"]
-        command += ["--engine", "cometbft", "--home", str(self.home(name))]
+        command = self.command(name)
         with self._log(name).open("ab") as log:
             child = subprocess.Popen(  # noqa: S603 - this program's own command.
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
