@@ -26,7 +26,7 @@ from accord.cli import governance
 from accord.cli.assemble import AgencyBook, open_desk, open_keeper
 from accord.cli.governance import PANEL, in_words, tell
 from accord.cli.meanings import meaning_of
-from accord.cli.options import HomeOption, Json
+from accord.cli.options import HomeOption, InsecureDecoder, Json
 from accord.cli.text import counted, printable
 from accord.client.home import open_home
 from accord.statements.bodies import DisputeReason
@@ -150,6 +150,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         bool, typer.Option("--skip-refused", help="List the rest when files are refused.")
     ] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, max=256, help="0: one a core.")] = 0,
+    insecure_decoder: InsecureDecoder = False,
     again: Annotated[
         bool, typer.Option("--again", help="List anew what was published before and withdrawn.")
     ] = False,
@@ -158,7 +159,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 ) -> None:
     code = parse_class(class_code)
     groups = [GroupId(name) for name in group or ["platforms"]]
-    listings, refused = _listings_under(paths, code, jobs)
+    listings, refused = _listings_under(paths, code, jobs, insecure_decoder)
     for one in refused:
         sys.stderr.write(f"refused {printable(one.path)}: {one.code}{in_words(one.code)}\n")
     if refused and not skip_refused:
@@ -213,7 +214,7 @@ def parse_class(text: str) -> ClassCode:
 
 
 def _listings_under(
-    paths: Sequence[Path], code: ClassCode, jobs: int
+    paths: Sequence[Path], code: ClassCode, jobs: int, insecure: bool
 ) -> tuple["list[Listing]", list[_Refused]]:
     """Each file as a listing, equal files once, and the files that cannot be listed."""
     # Here and not above: the decoders would slow every other command's start.
@@ -231,7 +232,11 @@ def _listings_under(
 
     listings: dict[bytes, Listing] = {}
     refused: list[_Refused] = []
-    with DecoderPool(workers) as pool, ThreadPoolExecutor(workers) as threads, _bar() as bar:
+    with (
+        DecoderPool(workers, insecure=insecure) as pool,
+        ThreadPoolExecutor(workers) as threads,
+        _bar() as bar,
+    ):
         task = bar.add_task("Fingerprinting", total=len(found))
         for item, result in zip(found, threads.map(answer, found), strict=True):
             bar.advance(task)

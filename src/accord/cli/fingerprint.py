@@ -17,6 +17,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from accord.cli.options import InsecureDecoder
+
 if TYPE_CHECKING:
     from accord.fingerprint import Digests, Fingerprinted, FramePdq, Unhashable
     from accord.media import DecoderPool, Unlisted
@@ -58,13 +60,15 @@ def fingerprint(
             "--jobs", "-j", min=1, max=256, help="Decoder processes (one a core, if left out)."
         ),
     ] = None,
+    insecure_decoder: InsecureDecoder = False,
     _: Annotated[bool, typer.Option("--json", help="JSON lines, as it prints anyway.")] = False,
 ) -> None:
     from accord.media import DecoderPool, walk  # noqa: PLC0415  (see the top)
 
     unhashable = 0
     found = list(walk(paths))
-    with DecoderPool(min(jobs or os.cpu_count() or 1, max(1, len(found)))) as pool, _bar() as bar:
+    workers = min(jobs or os.cpu_count() or 1, max(1, len(found)))
+    with DecoderPool(workers, insecure=insecure_decoder) as pool, _bar() as bar:
         task = bar.add_task("Fingerprinting", total=len(found))
         for path, answer in _answers(pool, found):
             line = line_of(path, answer)

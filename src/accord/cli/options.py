@@ -11,3 +11,10 @@ HomeOption = Annotated[
     Path, typer.Option("--home", envvar="ACCORD_HOME", help="The member's home directory.")
 ]
 Trial = Annotated[bool, typer.Option("--trial", help="Accept a trial's ledger.")]
+InsecureDecoder = Annotated[
+    bool,
+    typer.Option(
+        "--insecure-decoder",
+        help="Decode without the sandbox, where this system has none: for trying it out.",
+    ),
+]
