@@ -3,10 +3,11 @@
 from typing import Any
 
 from accord.fingerprint.types import Fingerprint
-from accord.ledger.state import RULES, RuleRow
+from accord.ledger.state import ONLY, PARAMETERS, RULES, RuleRow
 from accord.matching import Context, Place, Query, Screen, build_screen, decision_view
 from accord.registry import registry_digest
 from accord.statements.batch import Listing, Media
+from accord.statements.bodies import Parameters
 from accord.statements.rules import Algorithm, ClassCode, RuleSet, Scope, Service
 from accord.wire import record
 from accord.wire.ids import GroupId, JurisdictionId, MemberId, TimeMs
@@ -32,7 +33,7 @@ def world_of(said: Json) -> World:
     for number, agency in enumerate(said["agencies"]):
         homes = tuple(agency["jurisdictions"])
         world.put_agency(agency["name"], agency["sovereign"], number, homes)
-    world.put_parameters(**said["parameters"])
+    world.put(PARAMETERS, ONLY, record.load_record(Parameters, said["parameters"]))
     groups = tuple(GroupId(group) for group in said["platform"]["groups"])
     world.put_platform(tuple(said["platform"]["jurisdictions"]), groups)
     for name, rule in said["rules"].items():

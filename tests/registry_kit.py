@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from accord.agency.founding import CEILINGS, TRIAL_PARAMETERS
 from accord.follow.delta import FoldedEntry
 from accord.ledger.state import (
     AGENCIES_TABLE,
@@ -27,7 +28,6 @@ from accord.statements.bodies import (
     DisputeReason,
     Endorse,
     Header,
-    Parameters,
     Publish,
     RefRange,
     Withdraw,
@@ -35,11 +35,13 @@ from accord.statements.bodies import (
 from accord.statements.rules import (
     Action,
     Algorithm,
+    Ceiling,
     Certification,
     ClassCode,
     Clause,
     Exact,
     LegalBasis,
+    Metric,
     Modality,
     Near,
     Report,
@@ -87,7 +89,7 @@ def clause(
         classes=classes,
         certification=Certification(agencies, sovereigns, level),
         exact=None if exact is None else Exact((Algorithm.MD5, Algorithm.SHA256), exact),
-        near=near or Near(Algorithm.PDQ, 31, 50, Action.QUARANTINE, alone=False),
+        near=(near or Near(Algorithm.PDQ, 31, 50, Action.QUARANTINE, alone=False),),
     )
 
 
@@ -142,9 +144,13 @@ class World:
         row = AgencyRow(number, name, JurisdictionId(sovereign), jurisdictions, standing, TimeMs(0))
         self.put(AGENCIES_TABLE, name.encode(), row)
 
-    def put_parameters(self, **changes: int) -> None:
-        row = Parameters(0, 1000, 1, 1, 31, 2, 1)
-        self.put(PARAMETERS, ONLY, replace(row, **changes))  # type: ignore[arg-type]  # All ints.
+    def put_parameters(self, pdq_max: int = 31, **changes: object) -> None:
+        row = replace(
+            TRIAL_PARAMETERS,
+            ceilings=(Ceiling(Algorithm.PDQ, Metric.HAMMING, pdq_max), *CEILINGS[1:]),
+            classes=tuple(sorted({A1, B2, *TRIAL_PARAMETERS.classes})),
+        )
+        self.put(PARAMETERS, ONLY, replace(row, **changes))  # type: ignore[arg-type]  # By name.
 
     def put_platform(
         self,

@@ -4,6 +4,8 @@ from hypothesis import strategies as st
 
 from accord.statements.rules import (
     EXACT_ALGORITHMS,
+    METRICS,
+    QUALITY_ALGORITHMS,
     Action,
     Algorithm,
     Certification,
@@ -17,6 +19,7 @@ from accord.statements.rules import (
     RuleSet,
     Scope,
     Service,
+    Step,
 )
 
 YEAR_9999_MS = 253_402_300_799_999
@@ -32,21 +35,33 @@ def ordered(items: st.SearchStrategy, low: int = 1, high: int = 4) -> st.SearchS
 
 
 EXACT = st.builds(Exact, ordered(st.sampled_from(sorted(EXACT_ALGORITHMS)), high=3), ACTION)
-NEAR = st.builds(
-    Near,
-    st.just(Algorithm.PDQ),
-    st.integers(0, 64),
-    st.integers(0, 100),
-    ACTION,
-    st.booleans(),
+
+
+@st.composite
+def near(draw: st.DrawFn, algorithm: Algorithm) -> Near:
+    metric = draw(st.sampled_from(list(METRICS[algorithm])))
+    others = sorted(name for name in Algorithm if name is not algorithm)
+    return Near(
+        algorithm,
+        draw(st.integers(0, METRICS[algorithm][metric])),
+        draw(st.integers(0, 100)) if algorithm in QUALITY_ALGORITHMS else 0,
+        draw(ACTION),
+        draw(st.booleans()),
+        metric,
+        draw(ordered(st.sampled_from(others), low=0)),
+    )
+
+
+NEAR = st.sets(st.sampled_from(list(METRICS)), max_size=2).flatmap(
+    lambda found: st.tuples(*[near(name) for name in sorted(found)])
 )
 CERTIFICATION = st.builds(Certification, st.integers(1, 64), st.integers(1, 64), st.integers(0, 2))
 
 
 def clause(name: str) -> st.SearchStrategy[Clause]:
     return st.builds(
-        Clause, st.just(name), ordered(CLASS), CERTIFICATION, st.none() | EXACT, st.none() | NEAR
-    ).filter(lambda made: made.exact is not None or made.near is not None)
+        Clause, st.just(name), ordered(CLASS), CERTIFICATION, st.none() | EXACT, NEAR
+    ).filter(lambda made: made.exact is not None or made.near)
 
 
 CLAUSES = st.lists(NAME, unique=True, max_size=3).flatmap(
@@ -75,4 +90,7 @@ def rule_sets(draw: st.DrawFn) -> RuleSet:
         sync_within_minutes=draw(st.integers(0, 5_256_000)),
         rescan_within_hours=draw(st.integers(0, 876_000)),
         user_notice=draw(st.just("") | TEXT),
+        attest_within_minutes=draw(st.integers(0, 5_256_000)),
+        groups=draw(ordered(NAME, low=0)),
+        screen=draw(ordered(st.sampled_from(Step), high=3)),
     )

@@ -8,20 +8,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from accord.agency.founding import TRIAL_PARAMETERS
 from accord.cli.testnet_nodes import NodeStatus, Testnet
 from accord.client.home import Home, open_home
 from accord.client.http import NodeClient
 from accord.ledger.block import Ledger
 from accord.ledger.views import cosigners
 from accord.node.comet_process import find_cometbft
-from accord.statements.bodies import Body, Header, Parameters, Propose, Role, Vote
+from accord.statements.bodies import Body, Header, Propose, Role, Vote
 from accord.statements.entries import parse_entry
 from accord.statements.envelope import (
     Transaction,
@@ -108,7 +109,7 @@ class Cluster:
 
     def open_proposal(self, by: MemberId | None = None) -> None:
         name = by or self.names[0]
-        action = Parameters(0, 604_000_000, 1, 1, 31, 2, 1)
+        action = replace(TRIAL_PARAMETERS, proposal_life_ms=604_000_000)
         raw = self.sign(name, Propose(self.header(name), action), Role.GOVERNOR)
         self.proposal = self.submit(name, raw)
 

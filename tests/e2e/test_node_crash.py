@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from accord.agency.founding import AgencyPlan, found_trial
+from accord.agency.founding import TRIAL_PARAMETERS, AgencyPlan, found_trial
 from accord.client.files import write_durably
 from accord.client.home import GENESIS_FILE, Home
 from accord.client.http import NodeClient
@@ -21,7 +21,7 @@ from accord.ledger.block import Ledger
 from accord.ledger.genesis import parse_genesis
 from accord.node.settings import STORE_FILE
 from accord.node.store import Store
-from accord.statements.bodies import Header, Parameters, Propose, Role
+from accord.statements.bodies import Header, Propose, Role
 from accord.statements.entries import parse_entry
 from accord.statements.envelope import (
     Transaction,
@@ -81,7 +81,7 @@ class Trial:
     def statement(self, home: Home) -> bytes:
         body = Propose(
             Header(home.member, os.urandom(16), TimeMs(now_ms() + 600_000)),
-            Parameters(0, 5_000, 1, 1, 31, 2, 1),
+            replace(TRIAL_PARAMETERS, proposal_life_ms=5_000),
         )
         key = home.key(Role.GOVERNOR)
         return encode_transaction(

@@ -89,7 +89,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     keys = keys_for(CLOUD, PLATFORM_STAFF)
     create_home(directory / CLOUD, "platform", CLOUD, genesis, [node.url], keys)
     Consortium.open_epochs(consortium)
-    near = Near(Algorithm.PDQ, 31, 50, Action.BLOCK, alone=True)
+    near = (Near(Algorithm.PDQ, 31, 50, Action.BLOCK, alone=True),)
     rules = rule_set(clause(agencies=2, sovereigns=2, classes=(_class(),), near=near))
     consortium.must(Rule(consortium.header("nl-one"), NL, 1, rules), Role.GOVERNOR)
     opened = World(directory, consortium, node)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accord.agency.rulefile import dump_rule_file, parse_rule_file, template
+from accord.agency.rulefile import EVERYTHING, dump_rule_file, parse_rule_file, template
 from accord.statements.rules import RuleSet
 from accord.wire.errors import Malformed
 from rules_kit import rule_sets
@@ -17,7 +17,7 @@ US = template("us").encode()
 @settings(max_examples=60, deadline=None)
 @given(rule_sets())
 def test_what_is_dumped_parses_to_the_same(rules: RuleSet) -> None:
-    assert parse_rule_file(dump_rule_file(rules).encode()) == rules
+    assert parse_rule_file(dump_rule_file(rules).encode(), EVERYTHING) == rules
 
 
 @settings(max_examples=60, deadline=None)

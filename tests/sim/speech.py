@@ -4,9 +4,10 @@ Batches and epoch keys are noise under true headers: the ledger is blind, and re
 draw on randomness that no seed controls.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from accord.agency.founding import AGENCY_STAFF, agency_application
+from accord.agency.founding import AGENCY_STAFF, TRIAL_PARAMETERS, agency_application
 from accord.client.home import PrivateKey, role_keys
 from accord.ledger.epochs import recipients_of
 from accord.ledger.state import KEYSETS
@@ -20,7 +21,6 @@ from accord.statements.bodies import (
     Epoch,
     Header,
     Keyset,
-    Parameters,
     Propose,
     Publish,
     RefRange,
@@ -111,7 +111,7 @@ class Speech:
                 return self._sign(Withdraw(header, refs, DisputeReason.OTHER), Role.ANALYST)
         if votes and rng.random() < 0.5:
             return self.vote(member, rng.choice(votes), approve=False)
-        limits = Parameters(0, rng.randint(60_000, 90_000), 1, 1, 31, 2, 1)
+        limits = replace(TRIAL_PARAMETERS, proposal_life_ms=rng.randint(60_000, 90_000))
         return self._sign(Propose(header, limits), Role.GOVERNOR)
 
     def admit(self, member: MemberId) -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from accord.agency.founding import AGENCY_STAFF, agency_application
+from accord.agency.founding import AGENCY_STAFF, TRIAL_PARAMETERS, agency_application
 from accord.client.home import PrivateKey
 from accord.ledger.block import Ledger
 from accord.ledger.codes import RejectCode
@@ -23,7 +23,6 @@ from accord.node.store import Misbehaviour
 from accord.statements.bodies import (
     AdmitAgency,
     Keyset,
-    Parameters,
     Propose,
     RemoveAgency,
     Role,
@@ -81,7 +80,7 @@ def app_over(consortium: Consortium) -> App:
 
 
 def governed(consortium: Consortium, member: str = "nl-one", life_ms: int = 5_000) -> bytes:
-    action = Parameters(0, life_ms, 1, 1, 31, 2, 1)
+    action = replace(TRIAL_PARAMETERS, proposal_life_ms=life_ms)
     return consortium.sign(Propose(consortium.header(member), action), Role.GOVERNOR)
 
 

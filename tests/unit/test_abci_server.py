@@ -4,7 +4,7 @@ import asyncio
 import stat
 import tempfile
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accord.agency.founding import TRIAL_PARAMETERS
 from accord.ledger.codes import RejectCode
 from accord.node.abci_app import App, address_of
 from accord.node.abci_proto import ABORT, ACCEPT, REJECT, Request, Response
 from accord.node.abci_server import MESSAGE_BYTES_MAX, AbciServer
-from accord.statements.bodies import Parameters, Propose, Role
+from accord.statements.bodies import Propose, Role
 from accord.wire.errors import AccordError, Broken, Malformed
 from accord.wire.limits import BLOCK_BYTES_MAX
 from consortium_kit import CHAIN, Consortium
@@ -109,7 +110,7 @@ def at(door: Door) -> Any:  # noqa: ANN401
 
 
 def governed(consortium: Consortium, member: str = "nl-one") -> bytes:
-    action = Parameters(0, 5_000, 1, 1, 31, 2, 1)
+    action = replace(TRIAL_PARAMETERS, proposal_life_ms=5_000)
     return consortium.sign(Propose(consortium.header(member), action), Role.GOVERNOR)
 
 

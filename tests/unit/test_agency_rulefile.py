@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from accord.agency.rulefile import TEMPLATES, dump_rule_file, parse_rule_file, template
+from accord.agency.rulefile import EVERYTHING, TEMPLATES, dump_rule_file, parse_rule_file, template
 from accord.agency.yamltree import Faulty
 from accord.statements.rules import (
     Action,
@@ -14,10 +14,12 @@ from accord.statements.rules import (
     ClassCode,
     Clause,
     Exact,
+    Metric,
     Modality,
     Near,
     Report,
     Service,
+    Step,
 )
 from accord.wire.errors import Malformed
 
@@ -30,7 +32,7 @@ services: [social, hosting]
 scope: [uploads]
 clauses:
   - name: known
-    classes: [test/T1, ncmec/2024/A1]
+    classes: [test/T1, vics/us/1]
     certified_by: {agencies: 2, sovereigns: 1}
     exact: {action: block}
     near: {action: review}
@@ -53,10 +55,13 @@ def test_a_small_file_takes_the_documented_defaults() -> None:
     assert (rules.preserve_days, rules.sync_within_minutes) == (0, 60)
     assert (rules.rescan_within_hours, rules.report, rules.user_notice) == (720, None, "")
     clause = rules.clauses[0]
-    assert clause.classes == (ClassCode("ncmec", "2024", "A1"), ClassCode("test", "", "T1"))
+    assert clause.classes == (ClassCode("test", "", "T1"), ClassCode("vics", "us", "1"))
     assert clause.certification == Certification(2, 1, 1)
     assert clause.exact == Exact((Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256), Action.BLOCK)
-    assert clause.near == Near(Algorithm.PDQ, 31, 50, Action.REVIEW, alone=False)
+    others = tuple(name for name in Algorithm if name is not Algorithm.PDQ)
+    assert clause.near == (
+        Near(Algorithm.PDQ, 31, 50, Action.REVIEW, alone=False, confirmed_by=others),
+    )
 
 
 def test_dates_durations_and_times_in_plain_units() -> None:
@@ -84,7 +89,7 @@ clauses:
   - name: Known
     classes: [T1, test/T1/x/y]
     certified_by: {agencies: 0, sovereigns: two}
-    near: {within_bits: 65, quality: 50, action: blok, alone: maybe}
+    near: {within: 65, quality: 50, action: blok, alone: maybe}
   - name: other
     classes: [test/T1]
     certified_by: {agencies: 1, sovereigns: 1}
@@ -105,9 +110,9 @@ clauses:
         (10, "clauses[0].classes[1]"),
         (11, "clauses[0].certified_by.agencies"),
         (11, "clauses[0].certified_by.sovereigns"),
-        (12, "clauses[0].near.within_bits"),
         (12, "clauses[0].near.action"),
         (12, "clauses[0].near.alone"),
+        (12, "clauses[0].near.within"),
     ]
     mends = {where: mend for _, where, mend in faults}
     assert mends["titel"] == "did you mean `title`?"
@@ -142,6 +147,51 @@ def test_a_refusal_names_the_field(old: str, new: str, where: str) -> None:
     assert all(mend for _, _, mend in faults)
 
 
+NEAR = "near: {action: review}"
+
+
+@pytest.mark.parametrize(
+    ("near", "where", "mend"),
+    [
+        ("near: {algorithm: photodna, action: review}", "within", "no usual reach"),
+        ("near: {algorithm: photodna, within: 3061, action: tag}", "within", "3060 by l2"),
+        ("near: {within: 9, metric: l1, action: tag}", "metric", "hamming"),
+        ("near: {algorithm: photodna, within: 9, quality: 1, action: tag}", "quality", "leave"),
+        ("near: {action: tag, confirmed_by: [pdq]}", "confirmed_by", "does not confirm"),
+        ("near: [{action: tag}, {action: tag}]", "near", "say pdq once"),
+    ],
+)
+def test_a_near_term_must_fit_its_algorithm(near: str, where: str, mend: str) -> None:
+    faults = faults_of(SMALL.replace(NEAR, near))
+    assert [(field.endswith(where), mend in said) for _, field, said in faults] == [(True, True)]
+
+
+def test_one_clause_matches_near_by_several_algorithms() -> None:
+    text = SMALL.replace(
+        NEAR,
+        "near:\n    - {algorithm: photodna, within: 120, action: block, confirmed_by: [pdq]}\n"
+        "    - {action: review}",
+    )
+    clause = parse_rule_file(text.encode()).clauses[0]
+    vector = Near(Algorithm.PHOTODNA, 120, 0, Action.BLOCK, False, Metric.L2, (Algorithm.PDQ,))
+    assert clause.near_by(Algorithm.PHOTODNA) == vector
+    assert clause.near_by(Algorithm.PDQ) is not None
+    assert clause.near_by(Algorithm.MD5) is None
+    assert vector.limit == 14_400
+
+
+def test_what_the_software_or_the_consortium_lacks_is_refused_and_what_is_near_is_named() -> None:
+    text = SMALL.replace("title: Small", "title: Small\nscreen: [full, patches]")
+    text = text.replace("test/T1, ", "ncmec/a1, ncmec/Z9, ")
+    assert faults_of(text) == [
+        (2, "screen[1]", "this software carries out full only, so far"),
+        (10, "clauses[0].classes[0]", "did you mean `ncmec/A1`?"),
+        (10, "clauses[0].classes[1]", "use one of: ncmec/A1, ncmec/A2, ncmec/B1, ncmec/B2"),
+    ]
+    rules = parse_rule_file(text.encode(), EVERYTHING)
+    assert rules.screen == (Step.FULL, Step.PATCHES)
+
+
 def test_two_clauses_of_one_name_are_refused() -> None:
     clause = SMALL[SMALL.index("  - name") :]
     assert [(line, where) for line, where, _ in faults_of(SMALL + clause)] == [
@@ -171,8 +221,9 @@ def test_templates_parse_and_say_that_counsel_must_check_them(name: str) -> None
     rules = parse_rule_file(text.encode())
     assert text.startswith("# TEMPLATE, NOT LEGAL ADVICE: counsel must check")
     assert parse_rule_file(dump_rule_file(rules).encode()) == rules
-    near = [clause.near for clause in rules.clauses if clause.near]
-    assert not any(n.alone for n in near)
+    near = [term for clause in rules.clauses for term in clause.near]
+    assert near
+    assert not any(term.alone for term in near)
 
 
 def test_templates_hold_the_facts_of_their_sources() -> None:
@@ -204,7 +255,7 @@ def test_what_no_file_can_say_is_refused_when_dumped() -> None:
     late = replace(rules, valid_from_ms=2**53)
     clause = rules.clauses[0]
     slash = Clause(
-        clause.name, (ClassCode("test", "", "a/b"),), clause.certification, clause.exact, None
+        clause.name, (ClassCode("test", "", "a/b"),), clause.certification, clause.exact, ()
     )
     for odd in (late, replace(rules, clauses=(slash,))):
         with pytest.raises(Malformed):

@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from accord.agency.founding import AGENCY_STAFF, agency_application
+from accord.agency.founding import AGENCY_STAFF, TRIAL_PARAMETERS, agency_application
 from accord.ledger.views import cosigner_key, policy_of
 from accord.node.gathering import Ahead, Gathering, Taken
 from accord.statements.bodies import Keyset, Parameters, Propose, Role, Vote
@@ -175,7 +176,7 @@ class Nodes:
                 node.store.close()
 
 
-PARAMETERS = Parameters(0, 60_000, 1, 1, 31, 2, 1)
+PARAMETERS = replace(TRIAL_PARAMETERS, proposal_life_ms=60_000)
 
 
 @pytest.fixture

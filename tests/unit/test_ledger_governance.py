@@ -246,7 +246,7 @@ def rule_set(agencies: int = 2, threshold: int = 31, **changes: object) -> RuleS
         classes=(ClassCode("test", "", "T1"),),
         certification=Certification(agencies, min(agencies, 2), 0),
         exact=Exact((Algorithm.SHA256,), Action.BLOCK),
-        near=Near(Algorithm.PDQ, threshold, 50, Action.BLOCK, alone=True),
+        near=(Near(Algorithm.PDQ, threshold, 50, Action.BLOCK, alone=True),),
     )
     rules = RuleSet(
         title="Test rules",
@@ -269,7 +269,7 @@ def rule_set(agencies: int = 2, threshold: int = 31, **changes: object) -> RuleS
 
 
 def test_rules_are_for_the_accredited_above_the_floors_and_in_order() -> None:
-    floors = replace(TRIAL_PARAMETERS, agencies_min=2, sovereigns_min=2, pdq_threshold_max=31)
+    floors = replace(TRIAL_PARAMETERS, agencies_min=2, sovereigns_min=2)
     four = Consortium(founding(parameters=floors))
 
     def set_rule(agency: str, where: str, version: int, rules: RuleSet) -> int | RejectCode:
@@ -284,7 +284,7 @@ def test_rules_are_for_the_accredited_above_the_floors_and_in_order() -> None:
     assert set_rule("nl-one", "NL", 1, backwards) is RejectCode.BAD_RULE_SET
     twice = rule_set(clauses=rule_set().clauses * 2)
     assert set_rule("nl-one", "NL", 1, twice) is RejectCode.BAD_RULE_SET
-    nothing = rule_set(clauses=(replace(rule_set().clauses[0], exact=None, near=None),))
+    nothing = rule_set(clauses=(replace(rule_set().clauses[0], exact=None, near=()),))
     assert set_rule("nl-one", "NL", 1, nothing) is RejectCode.BAD_RULE_SET
     assert isinstance(set_rule("nl-one", "NL", 1, rule_set()), int)
     assert set_rule("nl-four", "NL", 1, rule_set()) is RejectCode.SUPERSEDED

@@ -70,13 +70,13 @@ def test_the_threshold_is_included(distance: int, answer: str) -> None:
     world.publish("ada", listing(1))
     decision = ask(world, picture(flip(pdq_of(1), distance)))
     assert decision.answer.value == answer
-    assert [reason.distance_bits for reason in decision.reasons] == [distance][: answer == "match"]
+    assert [reason.distance for reason in decision.reasons] == [distance][: answer == "match"]
 
 
 def test_the_ceiling_of_governance_narrows_a_rule() -> None:
     world = world_in_at()
     world.publish("ada", listing(1))
-    world.put_parameters(pdq_threshold_max=10)
+    world.put_parameters(pdq_max=10)
     assert ask(world, picture(flip(pdq_of(1), 10))).answer is Answer.MATCH
     assert ask(world, picture(flip(pdq_of(1), 11))).answer is Answer.NO_MATCH
 
@@ -100,7 +100,7 @@ def test_one_good_frame_is_enough_and_each_listing_is_named_once() -> None:
     frames = ((9, 20), (4, 90), (2, 95), (7, 99))
     query = Query((), tuple(Fingerprint(flip(pdq_of(1), d), q) for d, q in frames))
     decision = ask(world, query)
-    assert [(r.distance_bits, r.query_quality) for r in decision.reasons] == [(2, 95)]
+    assert [(r.distance, r.query_quality) for r in decision.reasons] == [(2, 95)]
     assert (decision.listings, decision.truncated) == (1, False)
 
 
@@ -110,7 +110,7 @@ def test_an_exact_match_acts_as_the_rule_says() -> None:
     decision = ask(world, Query(((Algorithm.MD5, MD5),)))
     assert (decision.answer, decision.action) == (Answer.MATCH, Action.BLOCK)
     reason = decision.reasons[0]
-    assert (reason.algorithm, reason.distance_bits, reason.query_quality) == (
+    assert (reason.algorithm, reason.distance, reason.query_quality) == (
         Algorithm.MD5,
         0,
         None,

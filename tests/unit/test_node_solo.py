@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from accord.agency.founding import TRIAL_PARAMETERS
 from accord.client.files import write_durably
 from accord.ledger.block import Ledger
 from accord.ledger.codes import RejectCode
@@ -15,7 +16,7 @@ from accord.node.cosigning import STATE_FILE, StateFile
 from accord.node.engine import Verdict
 from accord.node.solo import SoloEngine, _Lines, _Waiting
 from accord.node.store import Store
-from accord.statements.bodies import Parameters, Propose, RemoveAgency, Role, Vote
+from accord.statements.bodies import Propose, RemoveAgency, Role, Vote
 from accord.statements.envelope import parse_envelope, parse_transaction
 from accord.tlog.cosigner import CosignerState, parse_cosigner_state
 from accord.tlog.policy import parse_policy, verify_checkpoint
@@ -37,7 +38,7 @@ def fifth() -> Propose:
 
 
 def parameters(consortium: Consortium, member: str = "nl-one", life_ms: int = 5_000) -> bytes:
-    action = Parameters(0, life_ms, 1, 1, 31, 2, 1)
+    action = replace(TRIAL_PARAMETERS, proposal_life_ms=life_ms)
     return consortium.sign(Propose(consortium.header(member), action), Role.GOVERNOR)
 
 

@@ -225,8 +225,8 @@ def test_prohibited_screens_nothing_and_says_so() -> None:
 def test_the_ceiling_of_governance_lowers_a_threshold() -> None:
     world = world_with(1, 1)
     world.publish("ada", listing(1))
-    world.put_parameters(pdq_threshold_max=12)
-    assert world.obligations().by_jurisdiction[AT].clauses[0].threshold_bits == 12
+    world.put_parameters(pdq_max=12)
+    assert world.obligations().by_jurisdiction[AT].clauses[0].clause.near[0].threshold == 12
 
 
 def test_the_active_root_is_the_tree_over_the_refs_of_all_jurisdictions() -> None:

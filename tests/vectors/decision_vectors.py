@@ -11,10 +11,20 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests")]
 
+from accord.ledger.membership import parameters as parameters_of  # noqa: E402
 from accord.statements.rules import Action, Algorithm, Modality, Near, Report  # noqa: E402
 from accord.wire import record  # noqa: E402
 from decisions_kit import decision_of, facts_of, screen_of, world_of  # noqa: E402  # Path first.
-from registry_kit import A1, B2, NOW, clause, flip, pdq_of, rule_set  # noqa: E402  # Path first.
+from registry_kit import (  # noqa: E402  # Path first.
+    A1,
+    B2,
+    NOW,
+    World,
+    clause,
+    flip,
+    pdq_of,
+    rule_set,
+)
 
 Json = dict[str, Any]
 MD5 = bytes(range(16))
@@ -55,7 +65,7 @@ def world() -> Json:
             {"name": "ben", "sovereign": "BE", "jurisdictions": ["BE"]},
             {"name": "cyd", "sovereign": "CY", "jurisdictions": ["CY"]},
         ],
-        "parameters": {"agencies_min": 1, "sovereigns_min": 1, "pdq_threshold_max": 31},
+        "parameters": record.dump_record(parameters_of(World().state)),
         "platform": {"jurisdictions": ["AT", "BE", "CY", "DE", "EE", "FI"], "groups": ["clouds"]},
         "rules": {
             name: {"version": 1, "entry": 100 + i, "rule_set": record.dump_record(rules[name])}

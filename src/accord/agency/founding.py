@@ -11,6 +11,8 @@ from pathlib import Path
 from accord.client.home import Home, PrivateKey, create_home, new_key, role_keys
 from accord.ledger.genesis import Genesis, encode_genesis, parse_genesis
 from accord.statements.bodies import AdmitAgency, AdmitPlatform, Parameters, Role
+from accord.statements.classes import CLASSES_KNOWN
+from accord.statements.rules import Algorithm, Ceiling, Metric
 from accord.wire.errors import Malformed
 from accord.wire.ids import (
     AGENCIES,
@@ -22,8 +24,15 @@ from accord.wire.ids import (
     OperatorId,
     TimeMs,
 )
+from accord.wire.limits import BATCH_LISTINGS_MAX, PDQ_THRESHOLD_MAX, PHOTODNA_THRESHOLD_MAX
 
 PLATFORMS_GROUP = GroupId("platforms")
+DAY_MS = 86_400_000
+CEILINGS = (
+    Ceiling(Algorithm.PDQ, Metric.HAMMING, PDQ_THRESHOLD_MAX),
+    Ceiling(Algorithm.PHOTODNA, Metric.L1, PHOTODNA_THRESHOLD_MAX),
+    Ceiling(Algorithm.PHOTODNA, Metric.L2, PHOTODNA_THRESHOLD_MAX),
+)
 
 # Who holds which key: persons have pseudonyms, machines are named for what they do.
 AGENCY_STAFF: tuple[tuple[Role, str], ...] = (
@@ -48,8 +57,12 @@ TRIAL_PARAMETERS = Parameters(
     proposal_life_ms=604_800_000,
     agencies_min=1,
     sovereigns_min=1,
-    pdq_threshold_max=31,
+    review_level_min=0,
+    ceilings=CEILINGS,
+    classes=tuple(sorted(CLASSES_KNOWN)),
     dispute_sovereigns=2,
+    dispute_life_ms=90 * DAY_MS,
+    dispute_day_max=BATCH_LISTINGS_MAX,
     fold_version=1,
 )
 

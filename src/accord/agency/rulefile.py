@@ -8,7 +8,7 @@ Source: docs/spec/rules.md.
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -25,8 +25,12 @@ from accord.agency.yamltree import (
     dump_lines,
     parse_tree,
 )
+from accord.matching.decide import STEPS
+from accord.statements.classes import CLASSES_KNOWN, parse_class, suggestion
 from accord.statements.rules import (
     EXACT_ALGORITHMS,
+    METRICS,
+    QUALITY_ALGORITHMS,
     Action,
     Algorithm,
     Certification,
@@ -34,12 +38,14 @@ from accord.statements.rules import (
     Clause,
     Exact,
     LegalBasis,
+    Metric,
     Modality,
     Near,
     Report,
     RuleSet,
     Scope,
     Service,
+    Step,
 )
 from accord.wire import cbor, record
 from accord.wire.errors import Malformed
@@ -52,7 +58,6 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 UNIT_MINUTES: Final = {"minute": 1, "hour": 60, "day": 1440, "week": 10080, "year": 366 * 1440}
 REVIEWS: Final = ("digest", "one-person", "two-persons")  # By `ReviewLevel`.
 DURATION_RE: Final = re.compile(r"(0|[1-9][0-9]{0,6}) +(minute|hour|day|week|year)s?")
-CLASS_RE: Final = re.compile(r"([^/]+)/(?:([^/]+)/)?([^/]+)")
 REQUIRED: Final = object()
 BAD: Final = object()  # What a reader gives for a value it has reported.
 
@@ -80,7 +85,21 @@ class _Spec:
     default: object = REQUIRED
 
 
-def parse_rule_file(raw: bytes) -> RuleSet:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a rule file is held against: the classes admitted, and the steps of this software.
+
+    None leaves a check out: for what another version set, or another consortium.
+    """
+
+    classes: tuple[ClassCode, ...] | None = CLASSES_KNOWN
+    steps: frozenset[Step] | None = STEPS
+
+
+EVERYTHING: Final = Known(None, None)
+
+
+def parse_rule_file(raw: bytes, known: Known = Known()) -> RuleSet:
     """Raises: Faulty (a Malformed `rules.field`) that holds every mistake of the file."""
     node, twice = parse_tree(raw, CODE)
     faults = _Faults(twice)
@@ -89,6 +108,7 @@ def parse_rule_file(raw: bytes) -> RuleSet:
     if not faults.found:
         rule_set = record.load_record(RuleSet, _plain(value))
         _check_whole(faults, node, rule_set)
+        _check_known(faults, node, known)
     if rule_set is None or faults.found:
         raise Faulty(CODE, tuple(sorted(faults.found, key=lambda fault: fault.line)))
     return rule_set
@@ -110,10 +130,33 @@ def _check_whole(faults: _Faults, node: Node, rules: RuleSet) -> None:
         here = _at(node, "clauses", i)
         if clause.name in names[:i]:
             faults.add(_at(here, "name"), f"clauses[{i}].name", "give each clause its own name")
-        if clause.exact is None and clause.near is None:
+        by = [near.algorithm for near in clause.near]
+        for algorithm in {name for name in by if by.count(name) > 1}:
+            faults.add(_at(here, "near"), f"clauses[{i}].near", f"say {algorithm} once")
+        if clause.exact is None and not clause.near:
             faults.add(here, f"clauses[{i}]", "say what an exact or a near match leads to")
     if len(record.encode_record(rules)) > RULE_SET_BYTES_MAX:
         faults.add(node, "file", "too large for one statement: name fewer classes or clauses")
+
+
+def _check_known(faults: _Faults, node: Node, known: Known) -> None:
+    """What the file says well, and this software or consortium does not have."""
+    steps, classes = known.steps, known.classes
+    if steps is not None:
+        for i, item in enumerate(_items(_at(node, "screen"))):
+            if isinstance(item, Scalar) and Step(item.text) not in steps:
+                have = ", ".join(sorted(steps))
+                faults.add(item, f"screen[{i}]", f"this software carries out {have} only, so far")
+    if classes is not None:
+        for i, clause in enumerate(_items(_at(node, "clauses"))):
+            for k, item in enumerate(_items(_at(clause, "classes"))):
+                if isinstance(item, Scalar) and (code := parse_class(item.text)) not in classes:
+                    where = f"clauses[{i}].classes[{k}]"
+                    faults.add(item, where, suggestion(code, classes))
+
+
+def _items(node: Node) -> tuple[Node, ...]:
+    return node.items if isinstance(node, Items) else ()
 
 
 def _at(node: Node, *path: str | int) -> Node:
@@ -254,15 +297,15 @@ def _review(faults: _Faults, node: Node, where: str) -> object:
 
 
 def _class(faults: _Faults, node: Node, where: str) -> object:
-    match = CLASS_RE.fullmatch(node.text) if isinstance(node, Scalar) else None
-    if match is None:
-        return faults.add(node, where, "write scheme/value or scheme/profile/value, as ncmec/A1")
-    code = [match[1], match[2] or "", match[3]]
     try:
-        record.load_record(ClassCode, _plain(code), where)
+        code = parse_class(node.text if isinstance(node, Scalar) else "")
     except Malformed as err:
-        return faults.add(node, str(err.detail["field"]), _LIMIT_MENDS[err.code])
-    return code
+        if err.code == "class.form":
+            mend = "write scheme/value or scheme/profile/value, as ncmec/A1"
+            return faults.add(node, where, mend)
+        field_name = str(err.detail["field"]).removeprefix("class")
+        return faults.add(node, where + field_name, _LIMIT_MENDS[err.code])
+    return record.dump_record(code)
 
 
 def _moment(faults: _Faults, node: Node, where: str) -> object:
@@ -298,17 +341,61 @@ def _duration(unit: str) -> Read:
     return read
 
 
-def _exact_algorithm(faults: _Faults, node: Node, where: str) -> object:
-    words = tuple(sorted(a.value for a in EXACT_ALGORITHMS))
-    if isinstance(node, Scalar) and node.text in words:
-        return node.text
-    return faults.add(node, where, f"use one of: {', '.join(words)}")
+def _algorithm(known: Collection[Algorithm]) -> Read:
+    words = tuple(sorted(algorithm.value for algorithm in known))
+
+    def read(faults: _Faults, node: Node, where: str) -> object:
+        if isinstance(node, Scalar) and node.text in words:
+            return node.text
+        return faults.add(node, where, f"use one of: {', '.join(words)}")
+
+    return read
 
 
-def _near_algorithm(faults: _Faults, node: Node, where: str) -> object:
-    if isinstance(node, Scalar) and node.text == Algorithm.PDQ:
-        return node.text
-    return faults.add(node, where, "use pdq: the only perceptual algorithm rules know")
+def _near_list(faults: _Faults, node: Node, where: str) -> object:
+    """One term, or a list of them, one an algorithm; the record has them by algorithm."""
+    if isinstance(node, Fields):
+        return [_near(faults, node, where)]
+    value = _each(_near)(faults, node, where)
+    if not isinstance(value, list) or any(item is BAD for item in value):
+        return value
+    return sorted(value, key=lambda item: str(item["algorithm"]))
+
+
+def _near(faults: _Faults, node: Node, where: str) -> object:
+    """A near term; what it leaves out depends on its algorithm."""
+    before = len(faults.found)
+    read: Any = _map(Near, NEAR)(faults, node, where)
+    if not isinstance(node, Fields) or read["algorithm"] is BAD:
+        return BAD
+    algorithm = Algorithm(read["algorithm"])
+    is_pdq = algorithm is Algorithm.PDQ
+    for name, value in (
+        ("metric", next(iter(METRICS[algorithm])).value),
+        ("threshold", PDQ_THRESHOLD_MAX if is_pdq else None),
+        ("quality_min", PDQ_QUALITY_MIN if is_pdq else 0),
+        ("confirmed_by", sorted(name.value for name in Algorithm if name is not algorithm)),
+    ):
+        if read[name] is None:
+            read[name] = value
+    for name, mend in _near_faults(algorithm, read):
+        faults.add(_at(node, name), f"{where}.{name}", mend)
+    return BAD if len(faults.found) > before else read
+
+
+def _near_faults(algorithm: Algorithm, read: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What does not fit the algorithm: the field and its mend."""
+    metrics, metric, threshold = METRICS[algorithm], read["metric"], read["threshold"]
+    if metric is not BAD and metric not in metrics:
+        yield "metric", f"{algorithm} has: {', '.join(metrics)}"
+    elif metric is not BAD and isinstance(threshold, int) and threshold > metrics[Metric(metric)]:
+        yield "within", f"at most {metrics[Metric(metric)]} by {metric}"
+    if threshold is None:
+        yield "within", f"say how near: {algorithm} has no usual reach"
+    if read["quality_min"] not in {0, BAD} and algorithm not in QUALITY_ALGORITHMS:
+        yield "quality", f"leave it out: {algorithm} measures no quality"
+    if read["confirmed_by"] is not BAD and algorithm in read["confirmed_by"]:
+        yield "confirmed_by", f"leave out {algorithm}: it does not confirm itself"
 
 
 CERTIFICATION: Final = {
@@ -318,23 +405,25 @@ CERTIFICATION: Final = {
 }
 EXACT: Final = {
     "algorithms": _Spec(
-        "algorithms", _list(_exact_algorithm), sorted(a.value for a in EXACT_ALGORITHMS)
+        "algorithms", _list(_algorithm(EXACT_ALGORITHMS)), sorted(a.value for a in EXACT_ALGORITHMS)
     ),
     "action": _Spec("action", _word(Action)),
 }
-NEAR: Final = {
-    "algorithm": _Spec("algorithm", _near_algorithm, Algorithm.PDQ.value),
-    "within_bits": _Spec("threshold_bits", _number, PDQ_THRESHOLD_MAX),
-    "quality": _Spec("quality_min", _number, PDQ_QUALITY_MIN),
+NEAR: Final = {  # None stands for a default that depends on the algorithm.
+    "algorithm": _Spec("algorithm", _algorithm(METRICS), Algorithm.PDQ.value),
+    "metric": _Spec("metric", _word(Metric), None),
+    "within": _Spec("threshold", _number, None),
+    "quality": _Spec("quality_min", _number, None),
     "action": _Spec("action", _word(Action)),
     "alone": _Spec("alone", _yes_no, False),
+    "confirmed_by": _Spec("confirmed_by", _list(_algorithm(tuple(Algorithm))), None),
 }
 CLAUSE: Final = {
     "name": _Spec("name", _text),
     "classes": _Spec("classes", _list(_class)),
     "certified_by": _Spec("certification", _map(Certification, CERTIFICATION)),
     "exact": _Spec("exact", _map(Exact, EXACT), None),
-    "near": _Spec("near", _map(Near, NEAR), None),
+    "near": _Spec("near", _near_list, []),
 }
 TOP: Final = {
     "title": _Spec("title", _text),
@@ -360,7 +449,10 @@ TOP: Final = {
     "preserve": _Spec("preserve_days", _duration("day"), 0),
     "sync_within": _Spec("sync_within_minutes", _duration("minute"), 60),
     "rescan_within": _Spec("rescan_within_hours", _duration("hour"), 30 * 24),
+    "attest_within": _Spec("attest_within_minutes", _duration("minute"), 1_440),
     "user_notice": _Spec("user_notice", _text, ""),
+    "groups": _Spec("groups", _list(_text), []),
+    "screen": _Spec("screen", _list(_word(Step)), [Step.FULL.value]),
     "clauses": _Spec("clauses", _each(_map(Clause, CLAUSE)), []),
 }
 
@@ -392,7 +484,10 @@ def dump_rule_file(rules: RuleSet) -> str:
         "preserve": _show_minutes(rules.preserve_days * 1440),
         "sync_within": _show_minutes(rules.sync_within_minutes),
         "rescan_within": _show_minutes(rules.rescan_within_hours * 60),
+        "attest_within": _show_minutes(rules.attest_within_minutes),
         "user_notice": rules.user_notice,
+        "groups": list(rules.groups),
+        "screen": [step.value for step in rules.screen],
         "clauses": [_show_clause(clause) for clause in rules.clauses],
     }
     return "\n".join(dump_lines(whole)) + "\n"
@@ -412,14 +507,23 @@ def _show_clause(clause: Clause) -> dict[str, object]:
     if clause.exact is not None:
         algorithms = [algorithm.value for algorithm in clause.exact.algorithms]
         shown["exact"] = {"algorithms": algorithms, "action": clause.exact.action.value}
-    if clause.near is not None:
-        shown["near"] = {
-            "algorithm": clause.near.algorithm.value,
-            "within_bits": clause.near.threshold_bits,
-            "quality": clause.near.quality_min,
-            "action": clause.near.action.value,
-            "alone": clause.near.alone,
-        }
+    if clause.near:
+        shown["near"] = [_show_near(near) for near in clause.near]
+    return shown
+
+
+def _show_near(near: Near) -> dict[str, object]:
+    shown: dict[str, object] = {
+        "algorithm": near.algorithm.value,
+        "metric": near.metric.value,
+        "within": near.threshold,
+        "quality": near.quality_min,
+        "action": near.action.value,
+        "alone": near.alone,
+        "confirmed_by": [algorithm.value for algorithm in near.confirmed_by],
+    }
+    if near.algorithm not in QUALITY_ALGORITHMS:
+        del shown["quality"]
     return shown
 
 

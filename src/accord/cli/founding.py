@@ -7,7 +7,7 @@ Not here: trials (cli.node), what a genesis must fulfil (accord.ledger.genesis).
 import json
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +17,14 @@ from rich.table import Table
 
 from accord.agency.application import APPLICATION_FILE
 from accord.agency.ceremony import apply_as_agency, join, read_agency_application
-from accord.agency.founding import AgencyPlan, make_genesis
+from accord.agency.founding import DAY_MS, TRIAL_PARAMETERS, AgencyPlan, make_genesis
 from accord.cli.options import Json
+from accord.cli.parameters import NAMES, changed, lines_of
 from accord.cli.text import cell
 from accord.client.files import write_durably
 from accord.client.http import check_url
 from accord.ledger.genesis import GENESIS_BYTES_MAX, Founding, parse_genesis
-from accord.statements.bodies import AdmitAgency, Parameters
+from accord.statements.bodies import AdmitAgency
 from accord.wire.errors import Malformed, Unavailable, Unproven
 from accord.wire.ids import (
     CHAIN_RE,
@@ -35,18 +36,15 @@ from accord.wire.ids import (
     TimeMs,
 )
 from accord.wire.keys import key_id_of
-from accord.wire.record import dump_record, load_record
+from accord.wire.record import dump_record
 
-DAY_MS = 86_400_000
 # What a consortium starts with if its founders say nothing else; any of it changes by vote.
-PARAMETERS = Parameters(
+PARAMETERS = replace(
+    TRIAL_PARAMETERS,
     time_lock_ms=7 * DAY_MS,
     proposal_life_ms=30 * DAY_MS,
     agencies_min=2,
     sovereigns_min=2,
-    pdq_threshold_max=31,
-    dispute_sovereigns=2,
-    fold_version=1,
 )
 PANEL = "An agency"  # Its heading in `accord --help`.
 agency_app = typer.Typer(no_args_is_help=True, help="An agency's own set-up.")
@@ -195,8 +193,8 @@ def make(
         list[str] | None,
         typer.Option(
             "--set",
-            metavar="NAME=NUMBER",
-            help=", ".join(field.name for field in fields(Parameters)),
+            metavar="NAME=VALUE",
+            help=", ".join(NAMES),
         ),
     ] = None,
     time_ms: Annotated[
@@ -206,8 +204,7 @@ def make(
 ) -> None:
     founders = [read_agency_application(file) for file in applications]
     founders.sort(key=lambda founder: founder.agency)
-    wanted = replace(PARAMETERS, **dict(parameter_change(text) for text in changes or ()))
-    checked = load_record(Parameters, dump_record(wanted))
+    checked = changed(PARAMETERS, changes or ())
     if CHAIN_RE.fullmatch(chain) is None:
         raise Malformed("cli.chain", chain=chain[:80])
     if out.exists():
@@ -227,15 +224,6 @@ def make(
         f"Wrote {out}. Next, every founder: accord genesis show {out} --application ...,\n"
         "compare the SHA-256 by telephone, then accord agency join.\n"
     )
-
-
-def parameter_change(text: str) -> tuple[str, int]:
-    """`NAME=NUMBER` of a parameter of the consortium. Raises: Malformed."""
-    name, _, number = text.partition("=")
-    known = [field.name for field in fields(Parameters)]
-    if name not in known or not (number.isascii() and number.isdigit()):
-        raise Malformed("cli.parameter", got=text[:60], wanted=f"{'|'.join(known)}=NUMBER")
-    return name, int(number)
 
 
 def show(
@@ -304,8 +292,8 @@ def _tell(founding: Founding) -> None:
         row = (agency.agency, agency.title, agency.sovereign, where, _root_of(agency)[:16])
         table.add_row(*(cell(value) for value in row))
     Console().print(table)
-    for field in fields(Parameters):
-        sys.stdout.write(f"  {field.name} = {getattr(genesis.parameters, field.name)}\n")
+    for line in lines_of(genesis.parameters):
+        sys.stdout.write(f"  {line}\n")
     sys.stdout.write(f"{genesis.chain}, SHA-256 {founding.digest.hex()}\n")
 
 

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,9 +16,9 @@ from accord.agency.application import APPLICATION_BYTES_MAX, parse_application
 from accord.agency.rulefile import TEMPLATES, dump_rule_file, parse_rule_file, template
 from accord.agency.yamltree import Faulty
 from accord.cli.assemble import AgencyBook, open_desk
-from accord.cli.founding import parameter_change
 from accord.cli.meanings import meaning_of
 from accord.cli.options import HomeOption, Json
+from accord.cli.parameters import NAMES, changed
 from accord.cli.text import counted, encodable, one_line, printable
 from accord.client.home import open_home
 from accord.ledger.membership import parameters as parameters_of
@@ -29,7 +28,6 @@ from accord.statements.bodies import (
     Action,
     AdmitAgency,
     AdmitPlatform,
-    Parameters,
     RemoveAgency,
     RemovePlatform,
     ReplaceKeys,
@@ -39,7 +37,7 @@ from accord.statements.rules import RuleSet
 from accord.wire.errors import Malformed
 from accord.wire.ids import JURISDICTION_RE, NAME_RE, JurisdictionId, MemberId
 from accord.wire.limits import LOG_SIZE_MAX, RULE_FILE_BYTES_MAX
-from accord.wire.record import dump_record, load_record
+from accord.wire.record import dump_record
 
 EXIT_FAULTY = 1
 PANEL = "An agency"  # Its heading in `accord --help`.
@@ -296,20 +294,17 @@ def parameters(
         list[str],
         typer.Option(
             "--set",
-            metavar="NAME=NUMBER",
-            help=", ".join(field.name for field in fields(Parameters)),
+            metavar="NAME=VALUE",
+            help=", ".join(NAMES),
         ),
     ],
     home: HomeOption,
     operator: Operator = None,
     as_json: Json = False,
 ) -> None:
-    values = dict(parameter_change(text) for text in changes)
     with _book_of(home) as book:
-        wanted = replace(parameters_of(book.state), **values)
-    checked = load_record(Parameters, dump_record(wanted))
-    told = ", ".join(f"{name}={value}" for name, value in values.items())
-    _propose(home, operator, as_json, checked, f"to set {told}")
+        wanted = changed(parameters_of(book.state), changes)
+    _propose(home, operator, as_json, wanted, f"to set {', '.join(changes)}")
 
 
 def vote(

@@ -46,6 +46,7 @@ class RejectCode(IntEnum):
     MISSING_AGENCIES_GROUP = 36
     ATTESTATION_AHEAD = 37
     BAD_RULE_SET = 38
+    CLASS_NOT_ADMITTED = 39
 
     @property
     def code(self) -> str:

@@ -9,7 +9,14 @@ Source: docs/spec/ledger.md, section Governance.
 from dataclasses import replace
 
 from accord.ledger.codes import RejectCode
-from accord.ledger.membership import agencies, agency, check_action, enact, parameters
+from accord.ledger.membership import (
+    agencies,
+    agency,
+    check_action,
+    consortium,
+    enact,
+    parameters,
+)
 from accord.ledger.state import (
     AGENDA,
     PROPOSALS,
@@ -23,8 +30,8 @@ from accord.ledger.state import (
     RuleRow,
     index_key,
 )
-from accord.statements.bodies import Parameters, Propose, RemoveAgency, Rule, Vote
-from accord.statements.rules import EXACT_ALGORITHMS, Algorithm, Clause
+from accord.statements.bodies import Parameters, Propose, RemoveAgency, Rule, Vote, ceiling_of
+from accord.statements.rules import Clause, is_sound
 from accord.tlog.policy import quorum_of
 from accord.wire.errors import Broken
 from accord.wire.ids import ChainId, MemberId, TimeMs
@@ -118,6 +125,8 @@ def apply_rule(draft: Draft, body: Rule, entry: int, now: TimeMs) -> RejectCode 
         return RejectCode.BAD_RULE_SET
     if len({clause.name for clause in rules.clauses}) != len(rules.clauses):
         return RejectCode.BAD_RULE_SET
+    if not set(rules.groups) <= set(consortium(draft).groups):
+        return RejectCode.UNKNOWN_GROUP
     for clause in rules.clauses:
         code = _check_clause(clause, parameters(draft))
         if code is not None:
@@ -127,14 +136,15 @@ def apply_rule(draft: Draft, body: Rule, entry: int, now: TimeMs) -> RejectCode 
 
 
 def _check_clause(clause: Clause, floors: Parameters) -> RejectCode | None:
+    if not is_sound(clause):
+        return RejectCode.BAD_RULE_SET
     asked = clause.certification
     if asked.agencies < floors.agencies_min or asked.sovereigns < floors.sovereigns_min:
         return RejectCode.BELOW_FLOOR
-    if clause.near is not None:
-        if clause.near.threshold_bits > floors.pdq_threshold_max:
+    if asked.review_level < floors.review_level_min:
+        return RejectCode.BELOW_FLOOR
+    for near in clause.near:
+        ceiling = ceiling_of(floors, near)
+        if ceiling is None or near.threshold > ceiling:
             return RejectCode.BELOW_FLOOR
-        if clause.near.algorithm is not Algorithm.PDQ:
-            return RejectCode.BAD_RULE_SET
-    if clause.exact is not None and not set(clause.exact.algorithms) <= EXACT_ALGORITHMS:
-        return RejectCode.BAD_RULE_SET
-    return None if clause.near or clause.exact else RejectCode.BAD_RULE_SET
+    return None if set(clause.classes) <= set(floors.classes) else RejectCode.CLASS_NOT_ADMITTED

@@ -40,6 +40,7 @@ from accord.statements.bodies import (
     Role,
     RoleKey,
     SuspendPlatform,
+    is_possible,
     possession_bytes,
 )
 from accord.statements.confidential import check_decrypt_public
@@ -238,7 +239,7 @@ def check_action(state: Reader, chain: ChainId, action: Action) -> RejectCode | 
                 return RejectCode.INVALID_ACTION
             return check_keys(state, chain, action.member, action.keys, is_agency=is_agency)
         case Parameters():
-            ok = action.agencies_min >= action.sovereigns_min
+            ok = is_possible(action)
         case _:
             assert_never(action)
     return None if ok else RejectCode.INVALID_ACTION

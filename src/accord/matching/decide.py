@@ -7,7 +7,8 @@ than `review`; "could not look" is an answer of its own, never "no match".
 Source: docs/spec/decisions.md.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,7 +30,7 @@ from accord.matching.decision import (
     Verdict,
 )
 from accord.matching.index import Candidates, Distances
-from accord.registry.columns import Bytes, Rows
+from accord.registry.columns import Bytes, Flags, Rows
 from accord.registry.listings import Snapshot
 from accord.registry.obligation import (
     INACTIVE,
@@ -40,11 +41,24 @@ from accord.registry.obligation import (
     PlatformObligations,
     certifiers,
 )
-from accord.statements.rules import EXACT_ALGORITHMS, Action, Modality
+from accord.statements.rules import (
+    EXACT_ALGORITHMS,
+    QUALITY_ALGORITHMS,
+    Action,
+    Algorithm,
+    Clause,
+    Metric,
+    Modality,
+    Near,
+    Step,
+)
 from accord.wire.errors import Broken, Malformed
 from accord.wire.limits import REASONS_MAX
 
 LOW_QUALITY: Final = "query.low_quality"  # No frame is good enough for a rule's near matching.
+NOT_ASKED: Final = "query.not_asked"  # A clause matches near by algorithms the query lacks.
+STEP_LACKING: Final = "rules.step_lacking"  # The rules ask for a step that this software lacks.
+STEPS: Final = frozenset({Step.FULL})  # What this software looks up of a file.
 _ACTIONS: Final = tuple(Action)
 _REVIEW: Final = Action.REVIEW.severity
 _CAPS: Final = (None, Cap.NEAR_ALONE, Cap.DISPUTED)
@@ -120,14 +134,12 @@ def decide(
     Raises: Malformed, see `applicable`.
     """
     scoped = applicable(obligations, context)
-    exact = [found.rows for found in candidates if found.algorithm in EXACT_ALGORITHMS]
-    confirmed = np.concatenate(exact) if exact else np.empty(0, dtype=np.uint32)
     hits: list[_Hits] = []
     verdicts: list[Verdict] = []
     code = query.undetermined
     for item in scoped:
         mine = (
-            _hits_in(item.obligation, candidates, confirmed, obligations.snapshot)
+            _hits_in(item.obligation, candidates, obligations.snapshot)
             if item.applied is Applied.APPLIED
             else []
         )
@@ -160,36 +172,84 @@ def _severity(action: Action) -> int:
 
 
 def _hits_in(
-    share: Obligation, candidates: Sequence[Candidates], confirmed: Rows, snapshot: Snapshot
+    share: Obligation, candidates: Sequence[Candidates], snapshot: Snapshot
 ) -> list[_Hits]:
     """What each clause of a jurisdiction matched, with the action it leads to there."""
     hits: list[_Hits] = []
     for active in share.clauses:
-        exact, near = active.clause.exact, active.clause.near
+        kept: list[tuple[Candidates, Flags]] = []
         for found in candidates:
-            status = active.status[found.rows]
-            keep = status != INACTIVE
-            if exact is not None and found.algorithm in exact.algorithms:
-                action, alone = exact.action, True
-            elif near is not None and found.algorithm is near.algorithm:
-                action, alone = near.action, near.alone
-                keep &= found.distances <= (active.threshold_bits or 0)
-                keep &= min(found.quality, 100) >= near.quality_min
-                keep &= _qualities(snapshot, found.rows) >= near.quality_min
-            else:
-                continue
-            if not keep.any():
-                continue
-            rows, disputed = found.rows[keep], status[keep] == REVIEW_ONLY
-            cap = np.zeros(len(rows), dtype=np.uint8)
-            severity = np.full(len(rows), action.severity, dtype=np.uint8)
-            if action.severity > _REVIEW:
-                if not alone:
-                    cap[~np.isin(rows, confirmed)] = _CAPS.index(Cap.NEAR_ALONE)
-                cap[disputed] = _CAPS.index(Cap.DISPUTED)
-                severity[cap > 0] = _REVIEW
-            hits.append(_Hits(share, active, found, rows, found.distances[keep], severity, cap))
+            keep = _kept(active, found, snapshot) if len(found.rows) else None
+            if keep is not None and keep.any():
+                kept.append((found, keep))
+        hits += [_hits_of(share, active, item, candidates, kept) for item in kept]
     return hits
+
+
+def _kept(active: ActiveClause, found: Candidates, snapshot: Snapshot) -> Flags | None:
+    """Which of the rows found match under a clause; None if it does not ask by this."""
+    if found.algorithm in EXACT_ALGORITHMS:
+        exact = active.clause.exact
+        if exact is None or found.algorithm not in exact.algorithms:
+            return None
+        keep: Flags = active.status[found.rows] != INACTIVE
+        return keep
+    near = active.clause.near_by(found.algorithm)
+    if (
+        near is None
+        or near.metric is not found.metric
+        or min(found.quality, 100) < near.quality_min
+    ):
+        return None
+    keep = active.status[found.rows] != INACTIVE
+    keep &= found.distances <= near.limit
+    if found.algorithm in QUALITY_ALGORITHMS and keep.any():
+        keep &= _qualities(snapshot, found.rows) >= near.quality_min
+    return keep
+
+
+def _hits_of(
+    share: Obligation,
+    active: ActiveClause,
+    item: tuple[Candidates, Flags],
+    candidates: Sequence[Candidates],
+    kept: Sequence[tuple[Candidates, Flags]],
+) -> _Hits:
+    """The actions of what one look-up matched under a clause."""
+    found, keep = item
+    rows = found.rows[keep]
+    near = active.clause.near_by(found.algorithm)
+    exact = active.clause.exact
+    action = near.action if near is not None else exact.action if exact is not None else None
+    if action is None:  # `_kept` gives neither without one of them.
+        raise Broken("decision.no_term")
+    cap = np.zeros(len(rows), dtype=np.uint8)
+    severity = np.full(len(rows), action.severity, dtype=np.uint8)
+    if action.severity > _REVIEW:
+        if near is not None and not near.alone:
+            confirmed = _confirmed(near, candidates, kept)
+            cap[~np.isin(rows, confirmed)] = _CAPS.index(Cap.NEAR_ALONE)
+        cap[active.status[rows] == REVIEW_ONLY] = _CAPS.index(Cap.DISPUTED)
+        severity[cap > 0] = _REVIEW
+    return _Hits(share, active, found, rows, found.distances[keep], severity, cap)
+
+
+def _confirmed(
+    near: Near, candidates: Sequence[Candidates], kept: Sequence[tuple[Candidates, Flags]]
+) -> Rows:
+    """The rows on which a second algorithm agrees: an equal digest, named by the clause or not,
+    or a perceptual match of the same clause."""
+    agreeing = [
+        found.rows
+        for found in candidates
+        if found.algorithm in EXACT_ALGORITHMS and found.algorithm in near.confirmed_by
+    ]
+    agreeing += [
+        found.rows[keep]
+        for found, keep in kept
+        if found.algorithm not in EXACT_ALGORITHMS and found.algorithm in near.confirmed_by
+    ]
+    return np.concatenate(agreeing) if agreeing else np.empty(0, dtype=np.uint32)
 
 
 def _qualities(snapshot: Snapshot, rows: Rows) -> NDArray[np.int64]:
@@ -202,11 +262,26 @@ def _qualities(snapshot: Snapshot, rows: Rows) -> NDArray[np.int64]:
 
 def _unseen(share: Obligation, query: Query, hits: Sequence[_Hits]) -> str | None:
     """Why a picture without a match was not really looked at here."""
-    if hits or not query.frames:
+    if hits or not (query.frames or query.vectors):
         return None
-    best = max(frame.quality for frame in query.frames)
-    floors = [active.clause.near.quality_min for active in share.clauses if active.clause.near]
-    return LOW_QUALITY if any(best < floor for floor in floors) else None
+    if share.rule is not None and not set(share.rule.rule_set.screen) <= STEPS:
+        return STEP_LACKING
+    best = max((frame.quality for frame in query.frames), default=0)
+    have = {algorithm for algorithm, _ in query.vectors}
+    if query.frames:
+        have.add(Algorithm.PDQ)
+    codes = [_unseen_by(active.clause, have, best) for active in share.clauses]
+    return next((code for code in codes if code is not None), None)
+
+
+def _unseen_by(clause: Clause, have: Collection[Algorithm], best: int) -> str | None:
+    """Why a clause could not be looked at by any algorithm that it asks."""
+    asked = [near for near in clause.near if near.algorithm in have]
+    if not clause.near or any(
+        near.algorithm not in QUALITY_ALGORITHMS or best >= near.quality_min for near in asked
+    ):
+        return None
+    return LOW_QUALITY if asked else NOT_ASKED
 
 
 def _verdict(item: Scoped, hits: Sequence[_Hits], unseen: str | None, stale: bool) -> Verdict:
@@ -274,8 +349,8 @@ def _name_reasons(
 ) -> tuple[tuple[Reason, ...], int, bool]:
     """The strictest reasons, the count of listings matched, and whether some were left out.
 
-    Order: strictest first, then exact, then by distance, listing and rule. A listing that
-    several frames match under one clause is one reason, at its smallest distance.
+    Order: strictest first, then exact, then by algorithm, distance, listing and rule. A listing
+    that several frames match under one clause is one reason, at its smallest distance.
     """
     if not hits:
         return (), 0, False
@@ -284,11 +359,11 @@ def _name_reasons(
     rows = np.concatenate([hit.rows for hit in hits])
     distances = np.concatenate([hit.distances for hit in hits])
     severity = np.concatenate([hit.severity for hit in hits]).astype(np.int64)
-    near = np.array([hit.found.algorithm not in EXACT_ALGORITHMS for hit in hits])[which]
+    by = np.array([_rank(hit.found.algorithm) for hit in hits])[which]
     reasons: list[Reason] = []
     named: set[tuple[str, str, str, int]] = set()
     truncated = False
-    for place in np.lexsort((which, rows, distances, near, -severity)):
+    for place in np.lexsort((which, rows, distances, by, -severity)):
         hit = hits[int(which[place])]
         algorithm = hit.found.algorithm.value
         key = (hit.obligation.jurisdiction, hit.active.clause.name, algorithm, int(rows[place]))
@@ -302,11 +377,23 @@ def _name_reasons(
     return tuple(reasons), len(np.unique(rows)), truncated
 
 
+def _rank(algorithm: Algorithm) -> int:
+    """Digests alike and first; distances of two algorithms do not compare."""
+    return 0 if algorithm in EXACT_ALGORITHMS else 1 + list(Algorithm).index(algorithm)
+
+
+def _shown(distance: int, metric: Metric) -> int:
+    """A distance in the unit of thresholds; a root that is no whole number is rounded up."""
+    if metric is not Metric.L2 or distance == 0:
+        return distance
+    return math.isqrt(distance - 1) + 1
+
+
 def _reason(hit: _Hits, place: int, obligations: PlatformObligations) -> Reason:
     snapshot, row, rule = obligations.snapshot, int(hit.rows[place]), hit.obligation.rule
     if rule is None:  # A hit comes from a clause, and a clause from a rule set.
         raise Broken("decision.rule_missing")
-    is_near = hit.found.algorithm not in EXACT_ALGORITHMS
+    has_quality = hit.found.algorithm in QUALITY_ALGORITHMS
     quality = int(_qualities(snapshot, hit.rows[place : place + 1])[0])
     return Reason(
         jurisdiction=hit.obligation.jurisdiction,
@@ -318,9 +405,10 @@ def _reason(hit: _Hits, place: int, obligations: PlatformObligations) -> Reason:
         publisher=snapshot.agencies[snapshot.publisher[row]],
         class_code=snapshot.classes[snapshot.class_of[row]],
         algorithm=hit.found.algorithm,
-        distance_bits=int(hit.distances[place]),
-        query_quality=hit.found.quality if is_near else None,
-        listing_quality=quality if is_near else None,
+        distance=_shown(int(hit.distances[place]), hit.found.metric),
+        metric=hit.found.metric,
+        query_quality=hit.found.quality if has_quality else None,
+        listing_quality=quality if has_quality else None,
         action=_ACTIONS[int(hit.severity[place])],
         cap=_CAPS[int(hit.cap[place])],
         disputed=int(hit.active.status[row]) == REVIEW_ONLY,

@@ -9,10 +9,19 @@ from enum import StrEnum
 
 from accord.fingerprint.types import Fingerprint, Fingerprinted, Unhashable
 from accord.registry.obligation import Certifier
-from accord.statements.rules import EXACT_ALGORITHMS, Action, Algorithm, ClassCode, Scope, Service
+from accord.statements.rules import (
+    EXACT_ALGORITHMS,
+    Action,
+    Algorithm,
+    ClassCode,
+    Metric,
+    Scope,
+    Service,
+)
 from accord.wire.errors import Malformed
 from accord.wire.ids import JurisdictionId, ListingRef, MemberId
 
+_VECTOR_BYTES = {Algorithm.PHOTODNA: 144}
 _DIGEST_BYTES = {Algorithm.MD5: 16, Algorithm.SHA1: 20, Algorithm.SHA256: 32}
 Json = dict[str, object]
 
@@ -25,11 +34,15 @@ class Query:
     frames: tuple[Fingerprint, ...] = ()
     undetermined: str | None = None
     is_exact: bool = True  # Else frames may be `PDQ_DRIFT_MAX` bits off: see `Screen.may_match`.
+    vectors: tuple[tuple[Algorithm, bytes], ...] = ()  # Perceptual, beside PDQ: PhotoDNA.
 
     def __post_init__(self) -> None:
         for algorithm, digest in self.digests:
             if algorithm not in EXACT_ALGORITHMS or len(digest) != _DIGEST_BYTES[algorithm]:
                 raise Malformed("query.digest", algorithm=algorithm.value)
+        for algorithm, vector in self.vectors:
+            if len(vector) != _VECTOR_BYTES.get(algorithm):
+                raise Malformed("query.vector", algorithm=algorithm.value)
 
     def __repr__(self) -> str:
         return f"Query({len(self.digests)} digests, {len(self.frames)} frames)"
@@ -118,7 +131,8 @@ class Reason:
     publisher: MemberId
     class_code: ClassCode
     algorithm: Algorithm
-    distance_bits: int
+    distance: int  # In the unit of `metric`; L2 rounded up.
+    metric: Metric
     query_quality: int | None  # None for digests.
     listing_quality: int | None
     action: Action
@@ -222,7 +236,8 @@ def _reason_view(reason: Reason) -> Json:
         "publisher": reason.publisher,
         "class": str(reason.class_code),
         "algorithm": reason.algorithm.value,
-        "distance_bits": reason.distance_bits,
+        "distance": reason.distance,
+        "metric": reason.metric.value,
         "query_quality": reason.query_quality,
         "listing_quality": reason.listing_quality,
         "action": reason.action.value,

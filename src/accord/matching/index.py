@@ -21,7 +21,7 @@ from accord.matching.index_native import kernel_of
 from accord.matching.index_ring import Ring
 from accord.registry.columns import Bytes, Flags, Rows
 from accord.registry.listings import Snapshot
-from accord.statements.rules import Algorithm
+from accord.statements.rules import Algorithm, Metric
 from accord.wire.errors import Malformed
 
 _CHANGED_SHARE: Final = 4  # Built anew when rows gone and rows new are more than one in so many.
@@ -36,6 +36,7 @@ _NOTHING: Final[tuple[Rows, Bytes]] = (_NO_ROWS, np.empty((0, PDQ_BYTES), dtype=
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
     """What one look-up found. Shape: aligned, by distance and then row; digests have distance 0.
+    Units: distances of `metric`, squared for L2.
 
     `quality` is the query's, 100 for a digest.
     """
@@ -44,6 +45,7 @@ class Candidates:
     rows: Rows
     distances: Distances
     quality: int = 100
+    metric: Metric = Metric.HAMMING
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from accord.matching.index import Candidates, MatchIndex
 from accord.matching.index_ring import Ring
 from accord.registry.listings import Registry, Snapshot
 from accord.registry.obligation import PlatformObligations, platform_obligations
+from accord.statements.rules import Algorithm
 from accord.wire.ids import MemberId
 from accord.wire.limits import PDQ_DRIFT_MAX, PDQ_QUALITY_DRIFT_MAX
 
@@ -52,10 +53,10 @@ class Screen:
             return True
         best = max((frame.quality for frame in query.frames), default=0)
         floors = [
-            active.clause.near.quality_min
+            near.quality_min
             for item in applicable(self.obligations, context)
             for active in item.obligation.clauses
-            if active.clause.near is not None
+            if (near := active.clause.near_by(Algorithm.PDQ)) is not None
         ]
         return best < max(floors, default=0) + PDQ_QUALITY_DRIFT_MAX
 
@@ -73,9 +74,9 @@ class Screen:
         if not clauses:
             return found
         near = [
-            (active.threshold_bits or 0, active.clause.near.quality_min)
+            (by_pdq.threshold, by_pdq.quality_min)
             for active in clauses
-            if active.clause.near is not None
+            if (by_pdq := active.clause.near_by(Algorithm.PDQ)) is not None
         ]
         frames: list[tuple[int, bytes, int]] = []
         for number, query in enumerate(queries):

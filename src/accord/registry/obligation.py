@@ -7,8 +7,8 @@ checks it get the same rows; fewer agencies than the rule and the floors ask act
 Source: docs/spec/registry.md, sections Certification and Obligation.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -24,12 +24,12 @@ from accord.registry.listings import (
     Snapshot,
 )
 from accord.registry.standing import Bench, bench_of, block_time_ms, parameters_of
-from accord.statements.bodies import Parameters
-from accord.statements.rules import Clause, Modality, rules_sha256
+from accord.statements.bodies import Parameters, ceiling_of
+from accord.statements.rules import Certification, Clause, Modality, rules_sha256
 from accord.tlog.merkle import leaf_hash, tree_root
 from accord.wire.digests import sha256
 from accord.wire.errors import Unavailable
-from accord.wire.ids import REF_BYTES, JurisdictionId, MemberId, TimeMs
+from accord.wire.ids import REF_BYTES, GroupId, JurisdictionId, MemberId, TimeMs
 
 INACTIVE: Final = 0
 ACTIVE: Final = 1
@@ -49,12 +49,11 @@ class Coverage(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ActiveClause:
-    """A clause with the floors and ceilings of governance applied, and the status of each row."""
+    """A clause as it is in force, within the floors, ceilings and classes of governance, and the
+    status of each row."""
 
     clause: Clause
-    agencies_min: int
-    sovereigns_min: int
-    threshold_bits: int | None
+    live: Flags  # Rows that can be active or vouch under this rule set.
     status: Bytes  # INACTIVE, ACTIVE or REVIEW_ONLY.
 
 
@@ -108,6 +107,7 @@ class _Bearings:
     snapshot: Snapshot
     bench: Bench
     parameters: Parameters
+    groups: Collection[GroupId]
     live: Flags
     now_ms: TimeMs
 
@@ -175,13 +175,15 @@ def _bearings(
         snapshot=snapshot,
         bench=bench_of(snapshot, state),
         parameters=parameters,
-        live=_live(snapshot, row),
+        groups=row.groups,
+        live=_live(snapshot, row.groups),
         now_ms=block_time_ms(state) if now_ms is None else now_ms,
     )
 
 
-def _live(snapshot: Snapshot, row: PlatformRow) -> Flags:
-    ours = sum(1 << bit for bit, group in enumerate(snapshot.groups) if group in row.groups)
+def _live(snapshot: Snapshot, groups: Collection[GroupId]) -> Flags:
+    """Released to one of the groups, approved, not withdrawn."""
+    ours = sum(1 << bit for bit, group in enumerate(snapshot.groups) if group in groups)
     batches = snapshot.batches
     usable = (batches.groups & np.uint64(ours)) != 0
     usable &= batches.approved != NOT_APPROVED
@@ -201,28 +203,44 @@ def _obligation(bearings: _Bearings, state: Reader, jurisdiction: JurisdictionId
         return Obligation(jurisdiction, Coverage.NOT_VALID, rule, ())
     if rules.modality is Modality.PROHIBITED:
         return Obligation(jurisdiction, Coverage.PROHIBITED, rule, ())
+    if rules.groups:
+        within = _live(bearings.snapshot, set(bearings.groups) & set(rules.groups))
+        bearings = replace(bearings, live=within)
     clauses = tuple(_activate(bearings, clause, jurisdiction) for clause in rules.clauses)
     return Obligation(jurisdiction, Coverage.ACTIVE, rule, clauses)
 
 
 def _activate(bearings: _Bearings, clause: Clause, jurisdiction: JurisdictionId) -> ActiveClause:
-    parameters, near = bearings.parameters, clause.near
-    ceiling = parameters.pdq_threshold_max
-    agencies_min = max(clause.certification.agencies, parameters.agencies_min)
-    sovereigns_min = max(clause.certification.sovereigns, parameters.sovereigns_min)
+    clause = clause_in_force(clause, bearings.parameters)
+    asked = clause.certification
     rows = np.flatnonzero(bearings.live & _in_classes(bearings.snapshot, clause))
     words = _words_for(bearings.snapshot, rows.astype(np.uint32), clause)
-    certified = rows[bearings.bench.certifies(words, agencies_min, sovereigns_min)]
+    certified = rows[bearings.bench.certifies(words, asked.agencies, asked.sovereigns)]
     status = np.zeros(bearings.snapshot.count, dtype=np.uint8)
     status[certified] = np.where(
         _is_disputed(bearings, certified, jurisdiction), REVIEW_ONLY, ACTIVE
     )
-    return ActiveClause(
-        clause=clause,
-        agencies_min=agencies_min,
-        sovereigns_min=sovereigns_min,
-        threshold_bits=None if near is None else min(near.threshold_bits, ceiling),
-        status=status,
+    return ActiveClause(clause=clause, live=bearings.live, status=status)
+
+
+def clause_in_force(clause: Clause, parameters: Parameters) -> Clause:
+    """A clause within what governance says today, though it was set under other parameters: no
+    fewer agencies, sovereigns or eyes, no class that is not admitted, nothing wider."""
+    asked = clause.certification
+    near = tuple(
+        replace(near, threshold=min(near.threshold, ceiling))
+        for near in clause.near
+        if (ceiling := ceiling_of(parameters, near)) is not None
+    )
+    return replace(
+        clause,
+        classes=tuple(code for code in clause.classes if code in parameters.classes),
+        certification=Certification(
+            max(asked.agencies, parameters.agencies_min),
+            max(asked.sovereigns, parameters.sovereigns_min),
+            max(asked.review_level, parameters.review_level_min),
+        ),
+        near=near,
     )
 
 
@@ -321,7 +339,7 @@ def certifiers(
         for twin in equal_rows(snapshot, row):
             bit = int(snapshot.publisher[twin])
             wanted = snapshot.classes[snapshot.class_of[twin]] in clause.classes
-            if wanted and obligations.live[twin] and not int(snapshot.disputed[twin]) >> bit & 1:
+            if wanted and active.live[twin] and not int(snapshot.disputed[twin]) >> bit & 1:
                 note(bit, snapshot.ref_of(int(twin)).entry, "equal-listing")
     first: dict[int, Certifier] = {}
     for bit, certifier in spoken:  # The publisher, then endorsements, then equal listings.

@@ -187,7 +187,7 @@ def _reason_view(reason: Reason, running: Running) -> Json:
         "listing": str(reason.ref),
         "class": str(reason.class_code),
         "algorithm": reason.algorithm.value,
-        "distance": reason.distance_bits,
+        "distance": reason.distance,
         "disputed": reason.disputed,
         "action": reason.action.value,
         "cap": reason.cap and reason.cap.value,

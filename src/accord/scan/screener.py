@@ -31,6 +31,7 @@ from accord.wire.digests import labelled_sha256
 from accord.wire.errors import Unavailable
 from accord.wire.ids import MemberId, TimeMs
 from accord.wire.limits import REASONS_MAX, STALE_MS_MAX
+from accord.wire.record import encode_record
 
 BUILD: Final = f"accord {version('accord')}"
 Clock = Callable[[], TimeMs]
@@ -281,8 +282,7 @@ def _version_of(screen: Screen) -> bytes:
     for name, share in sorted(obligations.by_jurisdiction.items()):
         parts += [name.encode(), share.coverage.value.encode()]
         for active in share.clauses:
-            threshold = -1 if active.threshold_bits is None else active.threshold_bits
-            parts += [active.clause.name.encode(), str(threshold).encode()]
+            parts += [active.clause.name.encode(), *map(encode_record, active.clause.near)]
             for status in (ACTIVE, REVIEW_ONLY):
                 rows = (active.status == status).nonzero()[0].astype("uint32")
                 parts.append(obligations.snapshot.encode_refs(rows).tobytes())

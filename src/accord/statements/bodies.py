@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Annotated, ClassVar, TypeAlias, cast
 
-from accord.statements.rules import RuleSet
+from accord.statements.rules import METRICS, Ceiling, ClassCode, Near, RuleSet
 from accord.wire import cbor, record
 from accord.wire.errors import Malformed
 from accord.wire.ids import (
@@ -27,6 +27,7 @@ from accord.wire.ids import (
 from accord.wire.limits import (
     AGENCIES_MAX,
     BATCH_LISTINGS_MAX,
+    CLASSES_MAX,
     GROUPS_MAX,
     JURISDICTIONS_MAX,
     KEYS_MAX,
@@ -254,11 +255,32 @@ class Parameters:
     proposal_life_ms: Annotated[int, Uint(1_000, 7_776_000_000)]  # To gather its votes.
     agencies_min: Annotated[int, Uint(1, AGENCIES_MAX)]  # No rule may certify with fewer.
     sovereigns_min: Annotated[int, Uint(1, AGENCIES_MAX)]
-    pdq_threshold_max: Annotated[int, Uint(0, 64)]  # No rule may match wider, in bits.
+    review_level_min: Annotated[int, Uint(0, 2)]
+    # No rule may match wider; an algorithm and metric that is not named may not match near at all.
+    ceilings: Annotated[tuple[Ceiling, ...], Count(0, 32, ordered=True)]
+    # The closed purpose: no other class is active anywhere, whatever is listed or ruled.
+    classes: Annotated[tuple[ClassCode, ...], Count(0, CLASSES_MAX, ordered=True)]
     dispute_sovereigns: Annotated[
         int, Uint(1, AGENCIES_MAX)
     ]  # Disputes from so many act everywhere.
+    dispute_life_ms: Annotated[int, Uint(1_000, 31_622_400_000)]  # Then one lapses, unless upheld.
+    dispute_day_max: Annotated[int, Uint(0, 2**31)]  # Listings an agency may dispute in a day.
     fold_version: Version
+
+
+def is_possible(parameters: Parameters) -> bool:
+    """Whether the numbers fit one another, and each ceiling is of a metric that there is."""
+    named = [(limit.algorithm, limit.metric) for limit in parameters.ceilings]
+    known = all(metric in METRICS.get(algorithm, {}) for algorithm, metric in named)
+    enough = parameters.agencies_min >= parameters.sovereigns_min
+    return enough and known and len(set(named)) == len(named)
+
+
+def ceiling_of(parameters: Parameters, near: Near) -> int | None:
+    """How wide rules may match by the algorithm and metric of `near`; None: not at all."""
+    wanted = (near.algorithm, near.metric)
+    limits = {(limit.algorithm, limit.metric): limit.threshold_max for limit in parameters.ceilings}
+    return limits.get(wanted)
 
 
 Action: TypeAlias = (

@@ -5,19 +5,22 @@ is the record that is signed, and its digest, which platforms attest.
 Source: docs/spec/rules.md.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from accord.wire import record
 from accord.wire.digests import labelled_sha256
-from accord.wire.ids import NAME_RE
+from accord.wire.ids import NAME_RE, GroupId
+from accord.wire.limits import GROUPS_MAX
 from accord.wire.record import Compact, Count, Text, Uint
 
 Days = Annotated[int, Uint(0, 36_500)]
 Minutes = Annotated[int, Uint(0, 5_256_000)]
 Hours = Annotated[int, Uint(0, 876_000)]
 Name = Annotated[str, Text(pattern=NAME_RE)]
+Group = Annotated[GroupId, Text(pattern=NAME_RE)]
 
 
 class Modality(StrEnum):
@@ -53,13 +56,41 @@ class Action(StrEnum):
 
 
 class Algorithm(StrEnum):
+    """What a rule matches by. Another one is another value here and a row in `METRICS`."""
+
     MD5 = "md5"
     PDQ = "pdq"
+    PHOTODNA = "photodna"
     SHA1 = "sha1"
     SHA256 = "sha256"
 
 
-EXACT_ALGORITHMS = frozenset({Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256})
+class Metric(StrEnum):
+    """How far two fingerprints are apart, and the unit that a threshold is in."""
+
+    HAMMING = "hamming"  # Bits that differ.
+    L1 = "l1"  # Sum of absolute differences.
+    L2 = "l2"  # Euclidean distance; a distance found is kept squared, a threshold is not.
+
+
+class Step(StrEnum):
+    """What of a file is looked up. The ledger records what a rule asks; `matching` says what the
+    software does, and `accord rules check` refuses the rest."""
+
+    FRAME = "frame"  # The picture without its borders or frame.
+    FULL = "full"  # The whole picture.
+    PATCHES = "patches"  # Parts of it.
+
+
+EXACT_ALGORITHMS: Final = frozenset({Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256})
+# The metrics of each perceptual algorithm, the usual one first, with the widest threshold that a
+# record holds: 64 of 256 bits; 144 values that differ by 255 each, by sum and by Euclid.
+METRICS: Final[Mapping[Algorithm, Mapping[Metric, int]]] = {
+    Algorithm.PDQ: {Metric.HAMMING: 64},
+    Algorithm.PHOTODNA: {Metric.L2: 3_060, Metric.L1: 36_720},
+}
+QUALITY_ALGORITHMS: Final = frozenset({Algorithm.PDQ})  # The others measure no quality.
+THRESHOLD_MAX: Final = 36_720
 
 
 class ReviewLevel(IntEnum):
@@ -104,28 +135,78 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """A perceptual match within `threshold_bits`.
+    """A perceptual match within `threshold`, in the unit of `metric`.
 
-    `alone` says that one algorithm suffices for an action above `review`; without it such a
-    match is sent to review, since unrelated template-like pictures can collide.
+    `alone` says that this algorithm suffices for an action above `review`. Without it such a
+    match is sent to review, since unrelated template-like pictures can collide, unless one of
+    `confirmed_by` agrees on the same listing: a digest that is equal, or a perceptual algorithm of
+    the same clause within its own threshold.
     """
 
     algorithm: Algorithm
-    threshold_bits: Annotated[int, Uint(0, 64)]
+    threshold: Annotated[int, Uint(0, THRESHOLD_MAX)]
     quality_min: Annotated[int, Uint(0, 100)]
     action: Action
     alone: bool
+    metric: Metric = Metric.HAMMING
+    confirmed_by: Annotated[tuple[Algorithm, ...], Count(0, 8, ordered=True)] = (
+        Algorithm.MD5,
+        Algorithm.SHA1,
+        Algorithm.SHA256,
+    )
+
+    @property
+    def limit(self) -> int:
+        """What a distance found is held against: squared for L2, which keeps them whole."""
+        return limit_of(self.metric, self.threshold)
+
+
+def limit_of(metric: Metric, threshold: int) -> int:
+    """A threshold in the numbers that look-ups give. See `Near.limit`."""
+    return threshold * threshold if metric is Metric.L2 else threshold
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ceiling(Compact):
+    """How wide rules may match by an algorithm. One without a ceiling may not match near at all."""
+
+    algorithm: Algorithm
+    metric: Metric
+    threshold_max: Annotated[int, Uint(0, THRESHOLD_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One rule of the set: these classes, at this certification, with these actions."""
+    """One rule of the set: these classes, at this certification, with these actions.
+
+    `near` names each algorithm once; its order means nothing and is by algorithm.
+    """
 
     name: Name
     classes: Annotated[tuple[ClassCode, ...], Count(1, 64, ordered=True)]
     certification: Certification
     exact: Exact | None
-    near: Near | None
+    near: Annotated[tuple[Near, ...], Count(0, 8)]
+
+    def near_by(self, algorithm: Algorithm) -> Near | None:
+        return next((near for near in self.near if near.algorithm is algorithm), None)
+
+
+def is_sound(clause: Clause) -> bool:
+    """What the record's fields cannot say one by one. The ledger refuses the rest."""
+    algorithms = [near.algorithm for near in clause.near]
+    if algorithms != sorted(set(algorithms)) or (clause.exact is None and not algorithms):
+        return False
+    if clause.exact is not None and not set(clause.exact.algorithms) <= EXACT_ALGORITHMS:
+        return False
+    return all(_is_sound_near(near) for near in clause.near)
+
+
+def _is_sound_near(near: Near) -> bool:
+    widest = METRICS.get(near.algorithm, {}).get(near.metric)
+    has_quality = near.algorithm in QUALITY_ALGORITHMS or near.quality_min == 0
+    apart = near.algorithm not in near.confirmed_by
+    return widest is not None and near.threshold <= widest and has_quality and apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +223,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """Everything that holds in one jurisdiction. `undetermined` answers "could not look"."""
+    """Everything that holds in one jurisdiction. `undetermined` answers "could not look".
+
+    `groups` narrows it to listings that were released to one of these groups; empty means all
+    that the platform has.
+    """
 
     title: Annotated[str, Text(1, 200)]
     modality: Modality
@@ -159,6 +244,10 @@ class RuleSet:
     sync_within_minutes: Minutes  # From a list's block time to its attestation.
     rescan_within_hours: Hours  # From a list's block time until stored files were looked at again.
     user_notice: Annotated[str, Text(0, 2000)]
+    # At the latest so long after the last attestation comes the next.
+    attest_within_minutes: Minutes = 1_440
+    groups: Annotated[tuple[Group, ...], Count(0, GROUPS_MAX, ordered=True)] = ()
+    screen: Annotated[tuple[Step, ...], Count(1, 8, ordered=True)] = (Step.FULL,)
 
 
 def rules_sha256(rule_sets: list[tuple[str, int, RuleSet]]) -> bytes:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from accord.agency.founding import PLATFORMS_GROUP
+from accord.agency.founding import PLATFORMS_GROUP, TRIAL_PARAMETERS
 from accord.agency.sealing import seal_batch
 from accord.agency.voice import Voice
 from accord.cli.assemble import AgencyBook, now_ms
@@ -32,7 +32,7 @@ from accord.ledger.epochs import epoch_of
 from accord.node.comet_files import ENGINE_DIRECTORY
 from accord.node.settings import NODE_DIRECTORY, STORE_FILE
 from accord.statements.batch import Batch, Listing, batch_of
-from accord.statements.bodies import Parameters, Publish
+from accord.statements.bodies import Publish
 from accord.wire.digests import sha256
 from accord.wire.errors import Unavailable
 from accord.wire.ids import AGENCIES, GroupId, MemberId
@@ -45,7 +45,9 @@ WAIT_S: Final = 90
 DOWN_S: Final = 3.0  # Two nodes stay down so long, and a statement waits.
 QUIET_S: Final = 5.0  # Before an idle network is looked at.
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_OPEN: Final = Parameters(0, 604_000_000, 1, 1, 31, 2, 1)  # Nobody passes it: votes go on for ever.
+_OPEN: Final = replace(
+    TRIAL_PARAMETERS, proposal_life_ms=604_000_000
+)  # Nobody passes it: votes go on for ever.
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ clauses:
     classes: [test/T1]
     certified_by: {{agencies: {agencies}, sovereigns: {agencies}}}
     exact: {{action: block}}
-    near: {{within_bits: 31, quality: 50, action: block, alone: true}}
+    near: {{within: 31, quality: 50, action: block, alone: true}}
 """
 # In Ireland a listing is active once its agency approved it, elsewhere once another endorsed it.
 CERTIFIED_BY: Final = ((NOORD, NL, 2), (WEST, IE, 1))
