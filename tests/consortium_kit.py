@@ -110,6 +110,10 @@ class Consortium:
         self._ids = 0
 
     @property
+    def chain(self) -> ChainId:
+        return self.founding.genesis.chain
+
+    @property
     def agencies(self) -> list[MemberId]:
         return [a.agency for a in self.founding.genesis.agencies]
 
@@ -123,7 +127,7 @@ class Consortium:
 
     def sign(self, body: Body, role: Role, blob: bytes | None = None) -> bytes:
         key = self.key(body.header.member, role)
-        envelope = seal_envelope(CHAIN, key.key_id, body, key.sign)
+        envelope = seal_envelope(self.chain, key.key_id, body, key.sign)
         return encode_transaction(Transaction(envelope, blob))
 
     def block(self, *transactions: bytes) -> BlockResult:
@@ -152,7 +156,7 @@ class Consortium:
         publics = [(to, k.public) for to in recipients if (k := state.get(KEYS, to.key_id))]
         previous = self.epoch_keys.get((group, current.number))
         number = current.number + 1
-        sealed = seal_epoch(CHAIN, group, number, publics, previous)
+        sealed = seal_epoch(self.chain, group, number, publics, previous)
         body = Epoch(
             self.header(opener), group, number, sealed.commitment, recipients, sha256(sealed.blob)
         )
@@ -174,7 +178,7 @@ class Consortium:
     ) -> tuple[Publish, bytes]:
         numbers = {group: epoch_of(self.ledger.state, group).number for group in groups}
         epochs = {g: (n, self.epoch_keys.get((g, n), bytes(32))) for g, n in numbers.items()}
-        blob = seal_batch(CHAIN, MemberId(agency), batch_of(rows), epochs)
+        blob = seal_batch(self.chain, MemberId(agency), batch_of(rows), epochs)
         body = Publish(
             header=self.header(agency),
             count=len(rows),
@@ -196,7 +200,7 @@ class Consortium:
         self.keys[MemberId(member)] = keys_for(member, PLATFORM_STAFF)
         where = [JurisdictionId(name) for name in jurisdictions]
         action = platform_application(
-            CHAIN, MemberId(member), member.title(), where, self.keys[MemberId(member)]
+            self.chain, MemberId(member), member.title(), where, self.keys[MemberId(member)]
         )
         self.decide(Propose(self.header(self.agencies[0]), action))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from accord.client.home import PrivateKey
 from accord.ledger.apply import apply
 from accord.ledger.codes import RejectCode
-from accord.ledger.genesis import found
+from accord.ledger.past import begin
 from accord.ledger.state import State
 from accord.ledger.views import cosigner_key, cosigners, policy_of
 from accord.replica.replica import Identity
@@ -34,7 +34,7 @@ from accord.tlog import (
 from accord.tlog.note import cosign_text
 from accord.wire.errors import Rejected, Unavailable
 from accord.wire.ids import MemberId, TimeMs
-from consortium_kit import CHAIN, Consortium
+from consortium_kit import Consortium
 
 POLL_S = 0.005
 
@@ -55,10 +55,13 @@ class ConsortiumSource:
     def __post_init__(self) -> None:
         self._nodes: dict[tuple[int, int], bytes] = {}
         self._frontier = Frontier()
-        self._state: State = found(self.consortium.founding.genesis)
-        self._policies: list[tuple[int, Policy]] = [(0, policy_of(self._state, CHAIN))]
+        self._chain = self.consortium.chain
+        self._start = self.consortium.founding.begins_at
+        leaves = self.consortium.leaves[: self._start]
+        self._state: State = begin(self.consortium.founding, leaves).state
+        self._policies: list[tuple[int, Policy]] = [(0, policy_of(self._state, self._chain))]
         self._cosigners: dict[int, tuple[tuple[MemberId, NoteKey], ...]] = {
-            0: cosigners(self._state, CHAIN)
+            0: cosigners(self._state, self._chain)
         }
 
     # What a replica asks.
@@ -113,12 +116,12 @@ class ConsortiumSource:
 
     def checkpoint_at(self, size: int, at_ms: int | None = None) -> bytes:
         """A checkpoint of the first `size` entries, signed by everybody it could concern."""
-        text = Checkpoint(str(CHAIN), size, root_at(self, size)).encode()
+        text = Checkpoint(str(self._chain), size, root_at(self, size)).encode()
         at_ms = self._now() if at_ms is None else at_ms
         lines = []
         for member, public in self._signers(size):
             private = self._private(public)
-            key = cosigner_key(CHAIN, member, public)
+            key = cosigner_key(self._chain, member, public)
             lines.append(cosign_text(text, key, at_ms // 1000, private.sign))
         return Note(text, tuple(lines)).encode()
 
@@ -154,14 +157,16 @@ class ConsortiumSource:
         for node in completed_nodes(self._frontier, hashes):
             self._nodes[node.level, node.index] = node.hash
         for size, leaf in enumerate(fresh, self._frontier.size + 1):
+            if size <= self._start:
+                continue
             entry = parse_entry(leaf)
-            accepted = apply(self._state, CHAIN, entry.statement, entry.time_ms)
+            accepted = apply(self._state, self._chain, entry.statement, entry.time_ms)
             assert not isinstance(accepted, RejectCode), accepted
             self._state.commit(accepted.writes)
-            policy = policy_of(self._state, CHAIN)
+            policy = policy_of(self._state, self._chain)
             if policy != self._policies[-1][1]:
                 self._policies.append((size, policy))
-                self._cosigners[size] = cosigners(self._state, CHAIN)
+                self._cosigners[size] = cosigners(self._state, self._chain)
         self._frontier = self._frontier.extend(hashes)
         size = self._frontier.size
         return size if self.stuck_at is None else min(self.stuck_at, size)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accord.client.home import Home, PrivateKey, create_home, new_key, role_keys
-from accord.ledger.genesis import Genesis, encode_genesis, parse_genesis
+from accord.ledger.genesis import Continues, Founding, Genesis, encode_genesis, parse_genesis
 from accord.statements.bodies import AdmitAgency, AdmitPlatform, Parameters, Role
 from accord.statements.classes import CLASSES_KNOWN
 from accord.statements.rules import Algorithm, Ceiling, Metric
@@ -124,6 +124,33 @@ def make_genesis(
     )
     raw = encode_genesis(genesis)
     parse_genesis(raw)
+    return raw
+
+
+def continue_genesis(  # Each argument is a field of the file.
+    previous: Founding,
+    size: int,
+    root: bytes,
+    chain: ChainId,
+    time_ms: TimeMs,
+    parameters: Parameters,
+    agencies: Sequence[AdmitAgency],
+) -> bytes:
+    """The genesis file by which these agencies go on with the first `size` entries of an earlier
+    consortium's log. Raises: Malformed, for what no log could make right.
+    """
+    before = previous.genesis
+    genesis = Genesis(
+        version=2,
+        chain=chain,
+        time_ms=time_ms,
+        groups=before.groups,
+        parameters=parameters,
+        agencies=tuple(sorted(agencies, key=lambda agency: agency.agency)),
+        continues=Continues(previous.digest, before.chain, size, root),
+    )
+    raw = encode_genesis(genesis)
+    parse_genesis(raw, [encode_genesis(founding.genesis) for founding in previous.line()])
     return raw
 
 

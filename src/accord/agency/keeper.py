@@ -15,7 +15,7 @@ from typing import TypeAlias, assert_never
 from accord.agency.sealing import seal_epoch, wrap_epoch
 from accord.agency.voice import Ledgerbook, Voice
 from accord.follow.keyring import Keyring
-from accord.ledger.epochs import epoch_of, recipients_of
+from accord.ledger.epochs import epoch_of, is_overdue, recipients_of
 from accord.ledger.membership import agencies, consortium
 from accord.ledger.state import KEYS, EpochRow, Reader
 from accord.statements.bodies import Acknowledge, Epoch, Recipient, Wrap
@@ -86,7 +86,8 @@ def decide_tasks(
         row = epoch_of(state, group)
         tasks += _acknowledge(row, keyring, group, member)
         tasks += _open(state, row, keyring, group, now)
-        tasks += _wrap(state, row, keyring, group)
+        if not is_overdue(row, now):  # Else the next epoch is for everybody.
+            tasks += _wrap(state, row, keyring, group)
     order = (AcknowledgeEpoch, OpenEpoch, WrapEpoch)
     return tuple(sorted(tasks, key=lambda task: order.index(type(task))))
 

@@ -18,7 +18,8 @@ from accord.cli.options import HomeOption, JsonLines, Trial
 from accord.client.home import open_home
 from accord.client.http import NodeClient
 from accord.client.mirrored import MirroredLog
-from accord.replica.replica import LogSource, Replica, sync_any
+from accord.replica.replica import Replica, sync_any
+from accord.replica.source import LogSource
 from accord.wire.errors import AccordError, Broken, Malformed, Unavailable
 from accord.wire.ids import TimeMs
 from accord.wire.limits import FOLLOW_BACKOFF_MS_MAX, FOLLOW_WAIT_MS

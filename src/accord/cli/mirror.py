@@ -18,7 +18,8 @@ from accord.cli.options import Json, Trial
 from accord.client.files import write_durably
 from accord.client.http import NodeClient
 from accord.replica.mirror import CHECKPOINT_FILE, outgrown, public_files
-from accord.replica.replica import LogSource, Replica, sync_any
+from accord.replica.replica import Replica, sync_any
+from accord.replica.source import LogSource
 from accord.tlog import parse_checkpoint, parse_note
 from accord.wire.errors import AccordError, Broken, Malformed, Unavailable, Unproven
 

@@ -10,23 +10,20 @@ log; it never runs ahead of what the caller made durable.
 Source: docs/spec/log.md, section Order of verification.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from accord.follow.delta import FoldedEntry
-from accord.ledger.apply import apply
-from accord.ledger.codes import RejectCode
 from accord.ledger.genesis import Founding, found
-from accord.ledger.membership import consortium
+from accord.ledger.past import Start, begin, fold_leaf
 from accord.ledger.state import Draft, State, Write
 from accord.ledger.views import policy_of
-from accord.statements.entries import parse_entry
 from accord.tlog.merkle import Frontier, leaf_hash
 from accord.tlog.policy import Policy, VerifiedCheckpoint, freshness_ms, verify_checkpoint
 from accord.tlog.tiles import Tile, bundles_for
-from accord.wire.errors import Malformed, Unproven
-from accord.wire.ids import TRIAL_PREFIX, TimeMs
+from accord.wire.errors import Broken, Unproven
+from accord.wire.ids import TimeMs
 from accord.wire.limits import FRESH_MS_MAX, STALE_MS_MAX
 
 
@@ -69,17 +66,30 @@ class Follower:
     """One log, followed from its genesis. One caller."""
 
     def __init__(self, founding: Founding, *, allow_trial: bool = False) -> None:
+        """Raises: Unproven, for a trial that was not asked for; Malformed, where an earlier genesis
+        is missing."""
         chain = founding.genesis.chain
-        if chain.startswith(TRIAL_PREFIX) and not allow_trial:
+        if founding.is_trial and not allow_trial:
             raise Unproven("follow.trial", chain=chain, mend="--trial, if a trial is meant")
         self.chain = chain
-        self.state: State = found(founding.genesis)
+        self.has_begun = founding.genesis.continues is None  # Else it first needs the old leaves.
+        self.state: State = found(founding.line()[0].genesis)
         self.frontier = Frontier()
         self.checkpoint: VerifiedCheckpoint | None = None
+        self._founding = founding
 
     @property
     def size(self) -> int:
         return self.frontier.size
+
+    def plan(self, leaves: Iterable[bytes]) -> Start:
+        """Where a log that continues another begins, out of the leaves that its genesis pins.
+        Nothing changes yet. Raises: as `ledger.past.begin`."""
+        return begin(self._founding, leaves)
+
+    def begin(self, start: Start) -> None:
+        """Take over what was planned, once the leaves are durable."""
+        self.state, self.frontier, self.has_begun = start.state, start.frontier, True
 
     def offer(self, note: bytes, now_ms: TimeMs | None = None) -> Pull | None:
         """What to fetch to reach this checkpoint; None if we are there (its times are taken over,
@@ -89,6 +99,8 @@ class Follower:
         Raises: Malformed; Unproven with `tlog.*` (not signed as the policy asks),
         `follow.rollback`, `follow.split_view`, `follow.stale`.
         """
+        if not self.has_begun:
+            raise Broken("follow.not_begun")
         policy = policy_of(self.state, self.chain)
         checkpoint = verify_checkpoint(note, policy, origin=self.chain)
         if checkpoint.size < self.size:
@@ -135,20 +147,11 @@ class Follower:
         )
 
     def _fold(self, draft: Draft, index: int, leaf: bytes) -> FoldedEntry:
-        try:
-            entry = parse_entry(leaf)
-        except Malformed as err:
-            raise Unproven("follow.rejected", index=index, why=err.code) from err
-        if (
-            entry.time_ms < consortium(draft).time_ms
-        ):  # Deadlines count from it: no ledger does this.
-            raise Unproven("follow.rejected", index=index, why="entry.time")
-        accepted = apply(draft, self.chain, entry.statement, entry.time_ms)
-        if isinstance(accepted, RejectCode):
-            raise Unproven("follow.rejected", index=index, why=accepted.code)
-        for write in accepted.writes:
-            draft.absorb(write)
-        return FoldedEntry(index, entry.time_ms, accepted.envelope.key_id, accepted.body)
+        folded = fold_leaf(draft, self.chain, leaf)
+        if isinstance(folded, str):
+            raise Unproven("follow.rejected", index=index, why=folded)
+        time_ms, accepted = folded
+        return FoldedEntry(index, time_ms, accepted.envelope.key_id, accepted.body)
 
     def advance(self, staged: Staged) -> None:
         """Take over what was staged, once it is durable."""

@@ -39,8 +39,12 @@ class Opening(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Generation:
-    """One epoch as last stated. `stub` is its blob without the wraps, which are the bulk of it."""
+    """One epoch as last stated. `stub` is its blob without the wraps, which are the bulk of it.
 
+    `chain` is where it was stated: a log that continues another leads to keys of the old chain.
+    """
+
+    chain: ChainId
     commitment: bytes
     stub: EpochBlob | None
     key: bytes | None = None
@@ -92,7 +96,7 @@ class Keyring:
         place = (body.group, body.number)
         blob = _blob_of(body, raw)
         if isinstance(body, Epoch):
-            self._note(place, body.commitment, blob)
+            self._note(place, chain, body.commitment, blob)
         known = self._generations.get(place)
         if known is None:
             return Opening.NOT_FOR_US  # A wrap of an epoch nobody stated: the ledger refuses it.
@@ -104,25 +108,31 @@ class Keyring:
             return Opening.GARBLED
         if key is None:
             return Opening.NOT_FOR_US
-        self._hold(chain, place, key)
+        self._hold(place, key)
         return Opening.OPENED if self._generations[place].is_sound else Opening.GARBLED
 
-    def _note(self, place: tuple[GroupId, int], commitment: bytes, blob: EpochBlob | None) -> None:
+    def _note(
+        self,
+        place: tuple[GroupId, int],
+        chain: ChainId,
+        commitment: bytes,
+        blob: EpochBlob | None,
+    ) -> None:
         known = self._generations.get(place)
         if known is not None and known.commitment == commitment:
             return
         stub = None if blob is None else replace(blob, wraps=())
-        self._generations[place] = _Generation(commitment, stub)
+        self._generations[place] = _Generation(chain, commitment, stub)
         self._keys.pop(place, None)
 
-    def _hold(self, chain: ChainId, place: tuple[GroupId, int], key: bytes) -> None:
+    def _hold(self, place: tuple[GroupId, int], key: bytes) -> None:
         """Keep a key that fits its commitment, and every earlier key it leads to."""
         group, number = place
         while True:
             known = self._generations[group, number]
             if known.key is not None:
                 return
-            before = self._before(chain, group, number, known, key)
+            before = self._before(group, number, known, key)
             is_sound = number == 1 or before is not None
             self._generations[group, number] = replace(known, key=key, is_sound=is_sound)
             self._keys[group, number] = key
@@ -130,20 +140,19 @@ class Keyring:
                 return
             number, key = number - 1, before
 
-    def _before(
-        self, chain: ChainId, group: GroupId, number: int, known: _Generation, key: bytes
-    ) -> bytes | None:
+    def _before(self, group: GroupId, number: int, known: _Generation, key: bytes) -> bytes | None:
         """The key of the epoch before, if it is the one that its own statement committed to."""
         older = self._generations.get((group, number - 1))
         if older is None or known.stub is None:
             return None
         try:
-            before = open_previous(chain, known.stub, key)
+            before = open_previous(known.chain, known.stub, key)
         except Unproven:
             return None
-        if before is None or epoch_commitment(chain, group, number - 1, before) != older.commitment:
+        if before is None:
             return None
-        return before
+        wanted = epoch_commitment(older.chain, group, number - 1, before)
+        return before if wanted == older.commitment else None
 
 
 def _blob_of(body: Epoch | Wrap, raw: bytes) -> EpochBlob | None:

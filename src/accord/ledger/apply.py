@@ -224,7 +224,7 @@ def _handle(
         case Acknowledge():
             return apply_acknowledge(draft, body, set(agencies(draft)))
         case Wrap():
-            return apply_wrap(draft, body)
+            return apply_wrap(draft, body, now)
         case Attest():
             return RejectCode.ATTESTATION_AHEAD if body.size > entry else None
         case _:

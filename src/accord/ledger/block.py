@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from accord.ledger.apply import Accepted, apply, check_blob
 from accord.ledger.codes import RejectCode
-from accord.ledger.genesis import Genesis, found
+from accord.ledger.genesis import Founding, Genesis, found
 from accord.ledger.membership import consortium
+from accord.ledger.past import begin
 from accord.ledger.state import Draft, Reader, State, Write
 from accord.statements.entries import Entry
 from accord.statements.envelope import Transaction, parse_transaction
@@ -59,6 +60,12 @@ class Ledger:
     def founded(cls, genesis: Genesis) -> "Ledger":
         """The ledger before its first entry. Raises: Malformed."""
         return cls(genesis.chain, found(genesis), Frontier())
+
+    @classmethod
+    def begun(cls, founding: Founding, leaves: Iterable[bytes] = ()) -> "Ledger":
+        """The same, of a genesis that may continue another log. Raises: as `past.begin`."""
+        start = begin(founding, leaves)
+        return cls(founding.genesis.chain, start.state, start.frontier)
 
     def check(self, raw: bytes, now: TimeMs) -> RejectCode | None:
         """Whether a transaction would be accepted as things stand. Promises nothing."""

@@ -77,6 +77,11 @@ def epoch_of(state: Reader, group: GroupId) -> EpochRow:
     return state.get(EPOCHS, group.encode()) or NO_EPOCH
 
 
+def is_overdue(row: EpochRow, now: TimeMs) -> bool:
+    """Whether the key in force is one that nothing may be sealed under or handed out any more."""
+    return row.rotate_by_ms is not None and now >= row.rotate_by_ms
+
+
 def membership_changed(draft: Draft, groups: Iterable[GroupId], now: TimeMs) -> None:
     """Somebody lost the right to open these groups: rotate soon, or publishing stops."""
     for group in groups:
@@ -100,7 +105,7 @@ def check_publish(state: Reader, body: Publish, now: TimeMs) -> RejectCode | Non
         row = epoch_of(state, group)
         if row.number != number:
             return RejectCode.EPOCH_NOT_CURRENT
-        if row.rotate_by_ms is not None and now >= row.rotate_by_ms:
+        if is_overdue(row, now):
             return RejectCode.EPOCH_ROTATION_DUE
     return None
 
@@ -170,7 +175,7 @@ def apply_acknowledge(
     return None
 
 
-def apply_wrap(draft: Draft, body: Wrap) -> RejectCode | None:
+def apply_wrap(draft: Draft, body: Wrap, now: TimeMs) -> RejectCode | None:
     """The key in force for members that came, or changed keys, after it was opened.
 
     To those that were told before as well: only they know whether what they got opens.
@@ -178,6 +183,8 @@ def apply_wrap(draft: Draft, body: Wrap) -> RejectCode | None:
     row = epoch_of(draft, body.group)
     if row.number == 0 or body.number != row.number:
         return RejectCode.EPOCH_NOT_CURRENT
+    if is_overdue(row, now):  # The next one leads to it: no newcomer needs this one by itself.
+        return RejectCode.EPOCH_ROTATION_DUE
     wanted = set(recipients_of(draft, body.group))
     # Keys that were revoked since hold nothing any more.
     holders = tuple(sorted(wanted.intersection({*row.recipients, *body.recipients})))

@@ -5,10 +5,9 @@ must carry its quorum, blobs must be the ones the log names. So one process may 
 read, and a file that somebody changed is refused, never half believed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 
@@ -20,6 +19,8 @@ from accord.ledger.genesis import Founding
 from accord.ledger.membership import groups_of
 from accord.ledger.state import Draft, State
 from accord.ledger.views import policy_of
+from accord.replica.past import Past
+from accord.replica.source import LogSource, Progress, no_progress
 from accord.replica.store import ReplicaStore
 from accord.statements.bodies import Epoch, Publish, Wrap
 from accord.statements.entries import parse_entry
@@ -33,7 +34,6 @@ from accord.wire.digests import sha256
 from accord.wire.errors import Broken, Malformed, Unavailable, Unproven
 from accord.wire.ids import ChainId, GroupId, MemberId, TimeMs
 
-Progress = Callable[[str, int, int], None]  # What is being fetched, how many are done, of how many.
 FOLD_AT_ONCE = 1024  # Entries held in memory while folding.
 
 
@@ -46,31 +46,6 @@ class Identity:
     private: MLKEM768X25519PrivateKey
 
 
-class LogSource(Protocol):
-    """A node, or a mirror with blobs. Nothing it says is believed. Raises: Unavailable."""
-
-    @property
-    def name(self) -> str: ...
-
-    def fetch_checkpoint(self) -> bytes: ...
-
-    def fetch_transitions(self) -> list[int]:
-        """Sizes at which the policy changed, ascending."""
-        ...
-
-    def fetch_checkpoint_at(self, size: int) -> bytes:
-        """A transition's checkpoint, signed as the policies before and after it ask."""
-        ...
-
-    def fetch_tile(self, path: str) -> bytes: ...
-
-    def fetch_blob(self, digest: bytes) -> bytes: ...
-
-
-def no_progress(_what: str, _done: int, _total: int) -> None:
-    """For callers that do not watch."""
-
-
 class Replica:
     """One member's copy. Methods are for one thread at a time."""
 
@@ -78,15 +53,19 @@ class Replica:
         self, path: Path, founding: Founding, identity: Identity | None, *, allow_trial: bool
     ) -> None:
         """Open and prove a replica, or begin an empty one. Raises: Unproven, Unavailable."""
+        self._founding = founding
         self._follower = Follower(founding, allow_trial=allow_trial)
         self._store = ReplicaStore(path)
         self._identity = identity
+        self._past = None if self._follower.has_begun else Past(founding, self._store)
         self._missing_keys: set[tuple[GroupId, int]] = set()
         self._moved_at: int | None = None  # The newest head at which the policy was another one.
         self._behind = Frontier()  # Of our log, at the size of the last head that lagged.
         self.keyring = Keyring()
         # Counts up when a key opens batches that were passed over before: fold again from zero.
         self.generation = 0
+        if self._past is not None:
+            self._past.check_known(lambda old: Replica(path, old, None, allow_trial=allow_trial))
         self.refresh()
 
     def close(self) -> None:
@@ -95,6 +74,10 @@ class Replica:
     @property
     def chain(self) -> ChainId:
         return self._follower.chain
+
+    @property
+    def founding(self) -> Founding:
+        return self._founding
 
     @property
     def size(self) -> int:
@@ -124,6 +107,10 @@ class Replica:
         """
         before = self.size
         try:
+            if self._past is not None and self._past.is_over:
+                self._begin(self._past, self._past.leaves())
+            if not self._follower.has_begun:
+                return 0
             for size, note in self._stored_steps():
                 pull = self._follower.offer(note)
                 if pull is not None:
@@ -133,6 +120,30 @@ class Replica:
             mend = "move the file away and follow again"
             raise Unproven("replica.tampered", why=str(err), mend=mend) from err
         return self.size - before
+
+    def _begin(self, past: Past, leaves: Sequence[bytes], source: LogSource | None = None) -> None:
+        """Where a log that continues another begins. From a source, what is missing is kept."""
+        start = self._follower.plan(leaves)
+        entries = [self._entry(index, leaf) for index, leaf in enumerate(leaves)]
+        if source is not None:
+            if self._identity is not None:
+                groups = groups_of(start.state, self._identity.member)
+                self._fetch_wanted(source, entries, groups, no_progress)
+            past.go_over(leaves)
+        # POINT OF NO RETURN. Crash from here: reopening begins with the stored leaves.
+        self._follower.begin(start)
+        self._past = None
+        self._learn(entries, refold=False)
+
+    def fetch_past(self, source: LogSource, progress: Progress = no_progress) -> None:
+        """Of a log that continues another, all that its genesis pins; nothing where it is there.
+
+        Raises: Unproven with `follow.past` (the source gives other leaves), `follow.split_view`
+        (ours, which a quorum had signed, are not those that were pinned); Unavailable.
+        """
+        self.refresh()
+        if self._past is not None:
+            self._begin(self._past, self._past.fetch(source, progress), source)
 
     def _stored_steps(self) -> list[tuple[int, bytes]]:
         """The stored checkpoints to go through, one policy change after the other."""
@@ -151,7 +162,7 @@ class Replica:
         Raises: Unproven, with nothing changed, when the source lies or is stale; Unavailable.
         """
         before = self.size
-        self.refresh()  # Another process of ours may have been here first.
+        self.fetch_past(source, progress)  # And what another process of ours has stored.
         for note, at_ms in self._steps(source, now_ms):
             pull = self._offer(note, at_ms)
             if pull is None:
@@ -199,12 +210,12 @@ class Replica:
             if err.code not in ("follow.rollback", "follow.split_view"):
                 raise
             head = parse_checkpoint(parse_note(note).text)
-            if self._root_at(head.size) == head.root:
+            if self.root_at(head.size) == head.root:
                 raise  # Our own log: that node only lags behind.
             self._store.store_evidence(note)
             raise Unproven("follow.split_view", size=head.size) from err
 
-    def _root_at(self, size: int) -> bytes:
+    def root_at(self, size: int) -> bytes:
         """The root of our first `size` leaves. What was hashed is kept: nodes lag by a few."""
         grown = self._behind if self._behind.size <= size else Frontier()
         while grown.size < size:
@@ -237,6 +248,15 @@ class Replica:
         if set(groups) - set(self.groups):  # Newly admitted: everything from the beginning.
             entries += self._entries(0, self.size)
         entries += staged.entries
+        self._fetch_wanted(source, entries, groups, progress)
+
+    def _fetch_wanted(
+        self,
+        source: LogSource,
+        entries: Sequence[FoldedEntry],
+        groups: Sequence[GroupId],
+        progress: Progress,
+    ) -> None:
         wanted = [
             digest
             for _, digest in wanted_blobs(entries, groups)
@@ -271,7 +291,8 @@ class Replica:
             elif isinstance(body, Epoch | Wrap):
                 blob = self._blob(body.blob_sha256)
                 if blob is not None:
-                    self.keyring.learn(self.chain, who.member, who.key_id, who.private, body, blob)
+                    chain = self._founding.chain_at(entry.index)
+                    self.keyring.learn(chain, who.member, who.key_id, who.private, body, blob)
         found = self._missing_keys.intersection(self.keyring.keys)
         self._missing_keys -= found
         self.generation += bool(found) or refold
@@ -288,7 +309,8 @@ class Replica:
                 body, blob = entry.body, None
                 if isinstance(body, Publish) and ours.intersection(body.groups):
                     blob = self._blob(body.blob_sha256)
-                yield open_entry(self.chain, entry, blob, self.keyring.keys, ours)
+                chain = self._founding.chain_at(entry.index)
+                yield open_entry(chain, entry, blob, self.keyring.keys, ours)
 
     def leaves(self, first: int, end: int) -> list[bytes]:
         """Proved leaves, as the log holds them."""
@@ -296,14 +318,16 @@ class Replica:
 
     def _entries(self, first: int, end: int) -> list[FoldedEntry]:
         """Entries that were verified when they came."""
-        entries: list[FoldedEntry] = []
-        for index, leaf in enumerate(self._store.leaves(first, end), first):
-            entry = parse_entry(leaf)
-            envelope = parse_envelope(entry.statement)
-            entries.append(FoldedEntry(index, entry.time_ms, envelope.key_id, envelope.body))
+        leaves = enumerate(self._store.leaves(first, end), first)
+        entries = [self._entry(index, leaf) for index, leaf in leaves]
         if len(entries) != end - first:
             raise Broken("replica.entries", wanted=end - first, have=len(entries))
         return entries
+
+    def _entry(self, index: int, leaf: bytes) -> FoldedEntry:
+        entry = parse_entry(leaf)
+        envelope = parse_envelope(entry.statement)
+        return FoldedEntry(index, entry.time_ms, envelope.key_id, envelope.body)
 
     def _blob(self, digest: bytes) -> bytes | None:
         blob = self._store.blob(digest)

@@ -1,4 +1,5 @@
-"""The replica's SQLite file: leaves, blobs and the newest checkpoint.
+"""The replica's SQLite file: leaves, blobs, the newest checkpoint, and the last of each log that
+it went over from.
 
 One writer, any number of readers. Blobs are stored before the entries that name them, entries
 and their checkpoint in one transaction: a crash leaves at worst blobs nobody asked for yet.
@@ -16,6 +17,7 @@ CREATE TABLE IF NOT EXISTS entries (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL)
 CREATE TABLE IF NOT EXISTS blobs (sha256 BLOB PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS evidence (note BLOB PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS past (size INTEGER NOT NULL, note BLOB PRIMARY KEY);
 """
 
 
@@ -73,6 +75,28 @@ class ReplicaStore:
                 ("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", [(size, note)]),
             ]
         )
+
+    def go_over(self, first: int, leaves: Sequence[bytes]) -> None:
+        """Keep the rest of the leaves that a new genesis pins, and put the old log's heads aside:
+        from here on the checkpoints are those of the new chain.
+        """
+        rows = [(first + place, leaf) for place, leaf in enumerate(leaves)]
+        self._write(
+            [
+                ("INSERT OR REPLACE INTO entries VALUES (?, ?)", rows),
+                ("INSERT OR IGNORE INTO past SELECT size, note FROM checkpoints", [()]),
+                ("DELETE FROM checkpoints", [()]),
+            ]
+        )
+
+    def past(self) -> list[tuple[int, bytes]]:
+        """(size, note) of the heads by which older chains' logs were proved, ascending."""
+        rows = self._query("SELECT size, note FROM past ORDER BY size, rowid")
+        return [(int(str(size)), _bytes(note)) for size, note in rows]
+
+    def count(self) -> int:
+        """How many leaves there are."""
+        return int(str(self._query("SELECT count(*) FROM entries")[0][0]))
 
     def evidence(self) -> list[bytes]:
         """Signed heads of another log than ours, oldest first."""

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from accord.replica.replica import LogSource, Replica, sync_any
+from accord.replica.replica import Replica, sync_any
+from accord.replica.source import LogSource
 from accord.scan.attesting import Attester
 from accord.scan.screener import Screener
 from accord.wire.errors import AccordError, Broken, Malformed, Unavailable, Unproven
