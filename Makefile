@@ -9,7 +9,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 RUN := $(UV) run --locked --no-sync
 
-.PHONY: help setup cometbft browser wires demo demo-once test check fmt lint types layers unit tidy vectors sim e2e bench clean
+.PHONY: help setup cometbft browser wires demo demo-once test check fmt lint types layers unit tidy vectors sim e2e fuzz bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -72,6 +72,9 @@ e2e: browser
 vectors: setup  ## Regenerate vectors/ and show what changed
 	@$(RUN) python tests/vectors/generate.py
 	@git diff --stat -- vectors
+
+fuzz: setup  ## Hostile pictures through locked decoders: make fuzz FUZZ_MINUTES=60 SEED=7
+	@PYTHONPATH=tests .venv/bin/python tests/fuzz_media.py --minutes $(or $(FUZZ_MINUTES),10) $(if $(SEED),--seed $(SEED),)
 
 bench: setup
 	@.venv/bin/accord bench loop

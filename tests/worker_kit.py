@@ -4,6 +4,7 @@ The file's first byte says what to do. Run as a script with the name of one beha
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ BEHAVIOURS: Final[dict[bytes, Callable[[], object]]] = {
     b"a": lambda: send(ANSWER),
     b"h": lambda: time.sleep(3600),
     b"k": lambda: os.kill(os.getpid(), 9),
+    b"p": lambda: os.kill(os.getpid(), signal.SIGPROF),  # What the limit of CPU time sends.
     b"x": lambda: os._exit(0),
     b"j": lambda: send(b"no CBOR"),
     b"b": lambda: os.write(1, b"\xff\xff\xff\xff"),

@@ -177,6 +177,12 @@ def test_a_worker_that_hangs_is_ended_in_time(behaviour: str) -> None:
         assert code(pool.fingerprint(b"a")) == "image.too_flat"
 
 
+def test_a_worker_that_used_up_its_cpu_is_told_from_one_that_crashed() -> None:
+    with odd() as pool:
+        assert code(pool.fingerprint(b"p")) == "image.timeout"
+        assert code(pool.fingerprint(b"k")) == "image.crashed"
+
+
 def test_a_large_file_to_a_hanging_worker_still_times_out() -> None:
     # The worker reads 4 bytes and the file, then sleeps; a stopped one does not even read.
     with odd(wait_ms=300) as pool:

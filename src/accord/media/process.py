@@ -7,6 +7,7 @@ Whatever happens the process is reaped and its pipes are closed.
 import fcntl
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -49,7 +50,7 @@ def _nothing() -> None:
 
 
 class TookTooLong(Exception):  # Told to the pool, which turns it into a code.
-    """No whole answer by the deadline. The worker is of no more use."""
+    """No whole answer by the deadline, or within its CPU time. The worker is of no more use."""
 
 
 class Died(Exception):  # As above.
@@ -123,9 +124,20 @@ class WorkerProcess:
         Raises: TookTooLong, Died, and then perhaps before `meanwhile` was called.
         """
         head = (len(data) + 1).to_bytes(LENGTH_BYTES, "big") + DECODING_BYTES[decoding]
-        answer = self._exchange(head, data, wait_ms, meanwhile)
+        try:
+            answer = self._exchange(head, data, wait_ms, meanwhile)
+        except Died as err:
+            if self._ended_by(signal.SIGPROF):
+                raise TookTooLong from err
+            raise
         self.files_done += 1
         return answer
+
+    def _ended_by(self, number: signal.Signals) -> bool:
+        """Whether a signal ended the worker whose pipe has closed."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_STOP_WAIT_S) == -number
+        return False
 
     def stop(self) -> None:
         """Lets an idle worker end by closing its pipe; kills it where it does not."""

@@ -10,9 +10,11 @@ people; then canonical CBOR as `encode_answer` gives, one for each file in order
 
 import codecs
 import copy
+import logging
 import os
 import signal
 import sys
+import warnings
 import xml.etree.ElementTree
 from collections.abc import Callable
 from typing import BinaryIO, Final
@@ -24,7 +26,7 @@ from accord.media.lock import Refused, limits_only, lock_down
 from accord.media.warmup import SAMPLES, scaled_sample
 from accord.wire import cbor
 from accord.wire.errors import Malformed
-from accord.wire.limits import DECODE_WAIT_MS, IMAGE_BYTES_MAX
+from accord.wire.limits import DECODE_CPU_MS, DECODE_WAIT_MS, IMAGE_BYTES_MAX
 from accord.wire.record import dump_record, load_record
 
 READY: Final = b"ready"
@@ -64,7 +66,7 @@ def main() -> int:
 
 
 def warm_up() -> None:
-    """Loads every codec and what it imports late."""
+    """Loads every codec and what it imports late, and makes Python quiet."""
     for sample in SAMPLES:
         examine(sample)
     examine(scaled_sample(), Decoding.SCALED)
@@ -72,6 +74,14 @@ def warm_up() -> None:
     ImageCms.profileToProfile(Image.new("RGB", (1, 1)), srgb, srgb)
     for text in _TEXTS:
         codecs.lookup(text)
+    # Words for nobody: to put a process id or a line of source into them takes a system call.
+    logging.disable()
+    warnings.simplefilter("ignore")
+    sys.unraisablehook = _say_nothing
+
+
+def _say_nothing(_: object) -> None:
+    """Of an exception in a destructor."""
 
 
 def run(
@@ -87,14 +97,16 @@ def run(
     _send(outbox, READY + f" {report}".encode())
     while (received := _receive(inbox)) is not None:
         decoding, data = received
-        # The parent enforces the time limit; the alarm ends a worker whose parent is gone.
+        # The parent enforces the wall time; the alarm ends a worker whose parent is gone.
         signal.setitimer(signal.ITIMER_REAL, 2 * DECODE_WAIT_MS / 1000)
+        signal.setitimer(signal.ITIMER_PROF, DECODE_CPU_MS / 1000)  # SIGPROF ends us.
         try:
             answer = look(data, decoding)
         except MemoryError:
             answer = UnhashableCode.TOO_LARGE
         except Exception:  # The process's top loop: this file failed, not we.
             answer = UnhashableCode.NOT_DECODABLE
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _send(outbox, encode_answer(answer))
     return 0
