@@ -18,13 +18,15 @@ from rich.table import Table
 
 from accord.cli.assemble import connected, open_replica
 from accord.cli.governance import in_words
-from accord.cli.options import HomeOption, JsonLines, Trial
+from accord.cli.options import HomeOption, InsecureDecoder, JsonLines, Trial
 from accord.cli.platform import PANEL
 from accord.cli.text import cell
 from accord.client.home import open_home
 from accord.wire.errors import Malformed, Unavailable
+from accord.wire.limits import DECODER_FILES_LIMIT, DECODER_FILES_MAX
 
 if TYPE_CHECKING:
+    from accord.fingerprint import Decoding
     from accord.matching import Context
     from accord.scan.bulk import FileAnswer, Tally
     from accord.scan.platform import Platform
@@ -123,6 +125,15 @@ def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Decoders (one a core, if left out).")
     ] = None,
+    decoder_files: Annotated[
+        int,
+        typer.Option(min=1, max=DECODER_FILES_LIMIT, help="Files before a decoder is replaced."),
+    ] = DECODER_FILES_MAX,
+    insecure_decoder: InsecureDecoder = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Processes that answer (one a core, if left out)."),
+    ] = None,
     no_follow: Annotated[
         bool, typer.Option("--no-follow", help="Read what `accord follow` keeps current.")
     ] = False,
@@ -133,26 +144,30 @@ def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     trial: Trial = False,
     as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as JSON.")] = False,
 ) -> None:
-    from accord.scan.following import Following  # noqa: PLC0415  (see the top)
-    from accord.scan.gateway import Gateway  # noqa: PLC0415
-    from accord.scan.serve import check_exposure, load_token, serve  # noqa: PLC0415
+    from accord.cli.gateway import Settings, core_count, processes_for, run  # noqa: PLC0415
+    from accord.scan.serve import check_exposure, load_token  # noqa: PLC0415
 
     token = None if token_file is None else load_token(token_file)
     check_exposure(host, token)
+    settings = Settings(
+        home,
+        token,
+        workers or core_count(),
+        processes_for(processes),
+        not no_follow,
+        not no_attest,
+        _decoding(decoding),
+        trial,
+        insecure_decoder,
+        decoder_files,
+    )
 
     def announce(url: str) -> None:
         line = json.dumps({"listening": url}) if as_json else f"gateway: listening on {url}"
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    with _platform(home, trial, workers, decoding) as platform, connected(platform.home) as nodes:
-        attester = None if no_attest else platform.attester()
-        if not nodes and not no_follow:
-            raise Malformed("cli.no_node", mend="name a node in home.toml, or --no-follow")
-        following = Following(
-            platform.replica, platform.screener, attester, nodes, reads_only=no_follow
-        )
-        serve(Gateway(platform.screener, following, token), host, port, announce)
+    run(settings, host, port, announce)
 
 
 def screen(  # noqa: PLR0913, PLR0917  (each is an option of the command)
@@ -161,12 +176,14 @@ def screen(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     jurisdiction: Where = None,
     service: Service = "hosting",
     jobs: Jobs = None,
+    insecure_decoder: InsecureDecoder = False,
     decoding: How = "scaled",
     no_sync: NoSync = False,
     trial: Trial = False,
     as_json: JsonLines = False,
 ) -> None:
-    with _platform(home, trial, jobs, decoding) as platform:
+    with _platform(home, trial, jobs, decoding, insecure_decoder) as platform:
+        platform.pool.check()
         _sync(platform, no_sync)
         context = _context(jurisdiction, "uploads", service)
         _report(_answers(platform, context, files, None), as_json)
@@ -185,12 +202,14 @@ def scan(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         bool, typer.Option("--afresh", help="Read every file, whatever is remembered.")
     ] = False,
     jobs: Jobs = None,
+    insecure_decoder: InsecureDecoder = False,
     decoding: How = "scaled",
     no_sync: NoSync = False,
     trial: Trial = False,
     as_json: JsonLines = False,
 ) -> None:
-    with _platform(home, trial, jobs, decoding) as platform:
+    with _platform(home, trial, jobs, decoding, insecure_decoder) as platform:
+        platform.pool.check()
         _sync(platform, no_sync)
         context = _context(jurisdiction, "stored", service)
         file = state or platform.scan_file
@@ -228,18 +247,30 @@ def attest(
         )
 
 
-def _platform(home: Path, trial: bool, workers: int | None, decoding: str = "scaled") -> "Platform":
+def _decoding(name: str) -> "Decoding":
     from accord.fingerprint import Decoding  # noqa: PLC0415  (see the top)
-    from accord.scan.platform import check_platform, open_platform  # noqa: PLC0415
 
     try:
-        how = Decoding(decoding)
+        return Decoding(name)
     except ValueError:
         raise typer.BadParameter("scaled or exact", param_hint="--decoding") from None
+
+
+def _platform(
+    home: Path,
+    trial: bool,
+    workers: int | None,
+    decoding: str = "scaled",
+    insecure: bool = False,
+) -> "Platform":
+    from accord.scan.platform import check_platform, open_platform  # noqa: PLC0415  (see the top)
+
+    how = _decoding(decoding)
     opened = open_home(home)
     check_platform(opened)
     replica = open_replica(opened, trial)
-    return open_platform(opened, replica, workers or os.cpu_count() or 1, decoding=how)
+    count = workers or os.cpu_count() or 1
+    return open_platform(opened, replica, count, decoding=how, insecure=insecure)
 
 
 def _sync(platform: "Platform", no_sync: bool) -> None:

@@ -7,7 +7,7 @@ Not here: verification (follow), folding (screener).
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from accord.replica.replica import Replica, sync_any
@@ -44,14 +44,18 @@ class Following:
         *,
         reads_only: bool = False,
         wait_ms: int = FOLLOW_WAIT_MS,
+        on_news: Callable[[], None] | None = None,
     ) -> None:
+        """`on_news` is called when the replica has gained something, before it is folded here."""
         self._replica = replica
         self._screener = screener
         self._attester = attester
         self._nodes = tuple(nodes)
         self._reads_only = reads_only or not nodes
         self._wait_ms = wait_ms
+        self._on_news = on_news
         self._stopping = threading.Event()
+        self._news = threading.Event()  # Somebody says there is some, or that we stop.
         self._is_idle = threading.Event()  # Between rounds, or ended.
         self._thread = threading.Thread(target=self._run, name="following", daemon=True)
         self.refused: list[tuple[str, str]] = []  # The latest lies: node, error.
@@ -66,8 +70,13 @@ class Following:
         """Waits for a round under way, a few seconds at most. A long poll is left to the daemon
         thread, which holds nothing then that a crash could harm."""
         self._stopping.set()
+        self._news.set()
         if self._thread.is_alive():
             self._is_idle.wait(STOP_WAIT_S)
+
+    def poke(self) -> None:
+        """There is more in the replica: one that only reads looks at once. From any thread."""
+        self._news.set()
 
     def _run(self) -> None:
         backoff_s = FIRST_BACKOFF_S
@@ -113,10 +122,12 @@ class Following:
     def _sync(self) -> None:
         now_ms = self._screener.clock()
         try:
-            _, lies = sync_any(self._replica, self._nodes, now_ms)
+            gained, lies = sync_any(self._replica, self._nodes, now_ms)
         except (Malformed, Unproven) as err:
             self._refuse(err.detail.get("source", "all nodes"), err)
             raise
+        if gained and self._on_news is not None:
+            self._on_news()
         for name, lie in lies:
             self._refuse(name, lie)
 
@@ -164,7 +175,8 @@ class Following:
     def _pause(self) -> None:
         """Until there may be news."""
         if self._reads_only:
-            self._stopping.wait(REPLICA_POLL_MS / 1000)
+            self._news.wait(REPLICA_POLL_MS / 1000)
+            self._news.clear()
             return
         wait_ms = self._wait_ms
         attest_ms = self._attest_wait_ms()

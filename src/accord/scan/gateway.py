@@ -24,6 +24,7 @@ from accord.scan.following import Following
 from accord.scan.meter import Meter
 from accord.scan.openapi import LOG, SCREEN, STATUS
 from accord.scan.screener import Screened, Screener
+from accord.scan.siblings import Siblings
 from accord.wire.errors import AccordError, Malformed, Rejected, Unavailable, Unproven
 from accord.wire.limits import IMAGE_BYTES_MAX, SCREEN_BYTES_IN_FLIGHT_MAX, SCREEN_JSON_BYTES_MAX
 
@@ -69,13 +70,15 @@ class Budget:
 
 @dataclass
 class Gateway:
-    """What the handlers share. `following` is None where somebody else keeps the list current."""
+    """What the handlers share. `following` is None where somebody else keeps the list current,
+    `siblings` where no other process answers at this address."""
 
     screener: Screener
     following: Following | None = None
     token: str | None = None
     meter: Meter = field(default_factory=Meter)
     budget: Budget = field(default_factory=lambda: Budget(SCREEN_BYTES_IN_FLIGHT_MAX))
+    siblings: Siblings | None = None
 
     def check_token(self, request: Request) -> None:
         """Raises: HTTPException 401."""
@@ -115,12 +118,13 @@ class Gateway:
         size = _declared(request, limit)
         self.budget.take(size)
         try:
-            received = bytearray()
+            received, length = list[bytes](), 0
             async for chunk in request.stream():
-                received += chunk
-                if len(received) > size:
+                length += len(chunk)
+                if length > size:
                     raise Malformed(TOO_LARGE, limit=limit)
-            yield bytes(received)
+                received.append(chunk)
+            yield b"".join(received)  # The only copy, and none of what came in one piece.
         finally:
             self.budget.give_back(size)
 
@@ -148,17 +152,33 @@ class Gateway:
         return Response(raw, media_type="application/octet-stream", headers=immutable)
 
     async def healthz(self) -> Response:
-        """200 while it can screen. Says nothing that needs a token."""
-        following = self.following
+        """200 while all that answer here can screen. Says nothing that needs a token."""
+        following, siblings = self.following, self.siblings
         if following is not None and following.halted is not None:
             return JSONResponse({"ok": False, "why": following.halted.code}, 503)
         running = self.screener.running
+        if siblings is not None and (why := siblings.trouble()) is not None:
+            return JSONResponse({"ok": False, "why": why}, 503)
         stale = running.is_stale(self.screener.clock())
-        return JSONResponse({"ok": True, "size": running.screen.checkpoint.size, "stale": stale})
+        said: dict[str, Any] = {"ok": True, "size": running.screen.checkpoint.size, "stale": stale}
+        if siblings is not None:
+            said["processes"] = {"ready": siblings.ready(), "wanted": siblings.places}
+        return JSONResponse(said)
+
+    def trouble(self) -> str | None:
+        """Why this process cannot screen."""
+        if self.following is not None and self.following.halted is not None:
+            return self.following.halted.code
+        try:
+            self.screener.running  # noqa: B018  (it raises)
+        except Unavailable as err:
+            return err.code
+        return None
 
     async def metrics(self, request: Request) -> Response:
         self.check_token(request)
-        text = self.meter.text(self._gauges())
+        others = () if self.siblings is None else self.siblings.counts()
+        text = self.meter.text(self._gauges(), others)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _gauges(self) -> dict[str, tuple[str, float | int]]:
@@ -180,10 +200,16 @@ class Gateway:
             "accord_list_active": ("Listings to match.", running.obligations.active_count),
         }
         if following is not None:
-            trouble = int(following.trouble is not None)
+            # Among several processes it is another one that follows.
+            theirs = None if self.siblings is None else self.siblings.follower_trouble()
             gauges["accord_follow_trouble"] = (
                 "Whether the last round of following failed.",
-                trouble,
+                int((following.trouble or theirs) is not None),
+            )
+        if self.siblings is not None:
+            gauges["accord_gateway_processes"] = (
+                "Processes that accept requests.",
+                self.siblings.ready(),
             )
         return gauges
 

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -12,10 +13,13 @@ from accord.media import DecoderPool
 from accord.replica.replica import Replica
 from accord.scan.attesting import Attester
 from accord.scan.index_store import IndexStore
+from accord.scan.receipt_relay import RelayedStore
+from accord.scan.receipt_store import ReceiptStore
 from accord.scan.receipts import ReceiptLog
 from accord.scan.screener import Clock, Screener, system_clock
 from accord.statements.bodies import Role
 from accord.wire.errors import Malformed
+from accord.wire.limits import DECODER_FILES_MAX
 
 RECEIPTS_FILE: Final = "receipts.sqlite"
 SCAN_FILE: Final = "scan.sqlite"
@@ -63,14 +67,22 @@ def check_platform(home: Home) -> None:
         raise Malformed("scan.not_a_platform", member=home.member, kind=home.kind)
 
 
-def open_platform(
+def open_platform(  # noqa: PLR0913  (what a platform is opened with)
     home: Home,
     replica: Replica,
     workers: int,
     clock: Clock = system_clock,
     decoding: Decoding = Decoding.SCALED,
+    *,
+    among: Path | None = None,
+    insecure: bool = False,
+    files_max: int = DECODER_FILES_MAX,
 ) -> Platform:
     """Open for work; salts that are due are deleted. Closes the replica where it does not succeed.
+
+    `among`: the directory of the processes among which this is one. Another one then writes the
+    index file, and the receipts, which it takes there. `insecure`, `files_max`: as
+    `DecoderPool`'s.
 
     Raises: Malformed, Unavailable, Unproven.
     """
@@ -78,13 +90,26 @@ def open_platform(
         undo.callback(replica.close)
         check_platform(home)
         key = home.key(Role.SCANNER)
-        receipts = ReceiptLog(home.path / RECEIPTS_FILE, home.chain, home.member, key)
+        opened = ReceiptStore if among is None else partial(RelayedStore, directory=among)
+        receipts = ReceiptLog(
+            home.path / RECEIPTS_FILE, home.chain, home.member, key, open_store=opened
+        )
         undo.callback(receipts.close)
-        receipts.forget(clock())
-        pool = DecoderPool(workers)
+        if among is None:
+            receipts.forget(clock())
+        pool = DecoderPool(workers, insecure=insecure, files_max=files_max)
         undo.callback(pool.close)
         indexes = IndexStore(home.path / INDEX_DIRECTORY)
-        screener = Screener(replica, home.member, receipts, pool, clock, indexes, decoding)
+        screener = Screener(
+            replica,
+            home.member,
+            receipts,
+            pool,
+            clock,
+            indexes,
+            decoding,
+            writes_index=among is None,
+        )
         screener.refresh()
         undo.pop_all()
     return Platform(home, replica, receipts, pool, screener)

@@ -10,7 +10,7 @@ Source: docs/spec/receipts.md.
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ _SUBJECTS: Final = (
     (Algorithm.SHA1, Subject.SHA1),
     (Algorithm.MD5, Subject.MD5),
 )
-_Job = tuple[Pending, "Future[int]"]
+_Job = tuple[Sequence[Pending], "Future[int]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +116,22 @@ class ReceiptLog:
         subject, value = subject_of(query)
         salt, mac = os.urandom(SALT_BYTES), upload_mac(self._mac_key, upload)
         leaf = Receipt(RECEIPT_VERSION, subject, meta, commit_to(salt, value, mac)).encode()
+        return leaf_hash(leaf), self.append([Pending(leaf, salt, mac, time_ms)])
+
+    def append(self, batch: Sequence[Pending]) -> "Future[int]":
+        """Receipts that stand together, and the first one's index once they are durable.
+
+        Raises: Unavailable, if too many wait.
+        """
         job: Future[int] = Future()
         with self._closing:
             if self._is_closed:
                 raise Unavailable("receipts.closed")
             try:
-                self._jobs.put_nowait((Pending(leaf, salt, mac, time_ms), job))
+                self._jobs.put_nowait((batch, job))
             except queue.Full as err:
                 raise Unavailable("receipts.busy") from err
-        return leaf_hash(leaf), job
+        return job
 
     def promise(self, index: int, leaf: bytes, time_ms: TimeMs) -> ScanReceipt:
         """The signed scan receipt for a durable leaf."""
@@ -171,10 +178,12 @@ class ReceiptLog:
         is_last = False
         while not is_last:
             batch: list[_Job] = []
+            length = 0
             job = self._jobs.get()
             while job is not None:
                 batch.append(job)
-                if len(batch) == RECEIPT_BATCH_MAX:
+                length += len(job[0])
+                if length >= RECEIPT_BATCH_MAX:
                     break
                 try:
                     job = self._jobs.get_nowait()
@@ -186,13 +195,14 @@ class ReceiptLog:
 
     def _commit(self, batch: list[_Job]) -> None:
         try:
-            first = self._writing.append([pending for pending, _ in batch])
+            index = self._writing.append([one for pending, _ in batch for one in pending])
         except AccordError as err:
             for _, done in batch:
                 done.set_exception(err)
             return
-        for index, (_, done) in enumerate(batch, first):
+        for pending, done in batch:
             done.set_result(index)
+            index += len(pending)
 
 
 def subject_of(query: Query) -> tuple[Subject, bytes]:

@@ -81,7 +81,10 @@ class Screener:
         clock: Clock = system_clock,
         indexes: IndexStore | None = None,
         decoding: Decoding = Decoding.SCALED,
+        *,
+        writes_index: bool = True,
     ) -> None:
+        """`writes_index`: whether the index file is ours to make, and not another process'."""
         self.platform = platform
         self.receipts = receipts
         self.clock = clock
@@ -90,6 +93,7 @@ class Screener:
         self.last_attest: FoldedEntry | None = None  # Our newest attestation on the ledger.
         self._replica = replica
         self._indexes = indexes
+        self._writes_index = writes_index
         self._registry = Registry()
         self._generation = replica.generation
         self._running: Running | None = None
@@ -158,7 +162,7 @@ class Screener:
         fresh = Running(screen, _version_of(screen), self.clock(), self._cosigned_ms())
         was = None if self._running is None else self._running.version
         self._running, self._previous = fresh, screen
-        if self._indexes is not None:
+        if self._indexes is not None and self._writes_index:
             self._indexes.offer(screen.index)
         return fresh.version != was
 

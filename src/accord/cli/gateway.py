@@ -1,0 +1,220 @@
+"""What `accord gateway` assembles: one process, or several behind one address.
+
+`python -m accord.cli.gateway` is one of several; it reads what it is to do from its standard input,
+where it hears of news later on, and ends when that closes.
+Not here: options and their words (accord.cli.scan), what processes do (accord.scan).
+"""
+
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Final, Self
+
+from accord.cli import failures
+from accord.cli.assemble import connected, open_replica
+from accord.client.home import open_home
+from accord.fingerprint import Decoding
+from accord.scan.crew import EXIT_BROKEN, Crew, serve_crew
+from accord.scan.following import Following
+from accord.scan.gateway import Budget, Gateway
+from accord.scan.platform import Platform, check_platform, open_platform
+from accord.scan.receipt_relay import Relay
+from accord.scan.serve import check_exposure, forget_salts, listen, serve, serve_beside, url_of
+from accord.scan.siblings import Siblings, Table
+from accord.wire.errors import AccordError, Broken, Malformed
+from accord.wire.limits import DECODER_FILES_MAX, IMAGE_BYTES_MAX, SCREEN_BYTES_IN_FLIGHT_MAX
+
+_ARGV: Final = (sys.executable, "-m", __spec__.name)
+_PROCESSES_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Of a gateway, whatever processes it has. `workers` are decoders, among all of them."""
+
+    home: Path
+    token: str | None
+    workers: int
+    processes: int
+    follows: bool
+    attests: bool
+    decoding: Decoding
+    trial: bool
+    insecure_decoder: bool = False
+    decoder_files: int = DECODER_FILES_MAX
+
+
+def core_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processes_for(wanted: int | None) -> int:
+    return min(wanted or core_count(), _PROCESSES_MAX)
+
+
+def run(settings: Settings, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Until a signal. Raises: AccordError, as `serve` and `open_platform`."""
+    check_exposure(host, settings.token)
+    if settings.processes == 1:
+        _run_alone(settings, host, port, announce)
+    else:
+        _run_several(settings, host, port, announce)
+
+
+def _run_alone(settings: Settings, host: str, port: int, announce: Callable[[str], None]) -> None:
+    with ExitStack() as stack:
+        platform = stack.enter_context(_opened(settings, settings.workers))
+        platform.pool.check()  # Refuses here and not at the first upload.
+        following = _following(stack, settings, platform)
+        serve(Gateway(platform.screener, following, settings.token), host, port, announce)
+
+
+def _run_several(settings: Settings, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """This process follows; the others answer, and fold the list at the same time as it does."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(host, port))
+        directory = Path(tempfile.mkdtemp(prefix="accord-gateway-"))
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        table = Table(directory, settings.processes)
+        brief = _Brief.of(settings, listener, directory)
+        check_platform(open_home(settings.home))
+        crew = Crew(_ARGV, settings.processes, listener, table, brief.as_json())
+        stack.callback(crew.stop)
+        crew.start()
+        platform = stack.enter_context(_opened(settings, 1))
+        platform.pool.check()
+        platform.pool.close()  # The others decode.
+        relay = Relay(directory, platform.receipts.append)
+        stack.callback(relay.close)
+        following = _following(stack, settings, platform, crew.tell_news)
+        serve_crew(
+            crew,
+            table,
+            following,
+            announce=partial(announce, url_of(listener)),
+            hourly=partial(forget_salts, platform.screener),
+        )
+
+
+def _opened(settings: Settings, workers: int, among: Path | None = None) -> Platform:
+    home = open_home(settings.home)
+    check_platform(home)
+    replica = open_replica(home, settings.trial)
+    return open_platform(
+        home,
+        replica,
+        workers,
+        decoding=settings.decoding,
+        among=among,
+        insecure=settings.insecure_decoder,
+        files_max=settings.decoder_files,
+    )
+
+
+def _following(
+    stack: ExitStack,
+    settings: Settings,
+    platform: Platform,
+    on_news: Callable[[], None] | None = None,
+) -> Following:
+    nodes = stack.enter_context(connected(platform.home))
+    if not nodes and settings.follows:
+        raise Malformed("cli.no_node", mend="name a node in home.toml, or --no-follow")
+    return Following(
+        platform.replica,
+        platform.screener,
+        platform.attester() if settings.attests else None,
+        nodes,
+        reads_only=not settings.follows,
+        on_news=on_news,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Brief:
+    """What one of several is told: by JSON, since arguments of a process are for all to read."""
+
+    home: str
+    token: str | None
+    workers: int
+    processes: int
+    decoding: str
+    trial: bool
+    listener: int
+    directory: str
+    insecure_decoder: bool
+    decoder_files: int
+    place: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings, listener: socket.socket, directory: Path) -> Self:
+        return cls(
+            str(settings.home.absolute()),
+            settings.token,
+            -(-settings.workers // settings.processes),
+            settings.processes,
+            settings.decoding.value,
+            settings.trial,
+            listener.fileno(),
+            str(directory),
+            settings.insecure_decoder,
+            settings.decoder_files,
+        )
+
+    def as_json(self) -> dict[str, str | int | None]:
+        return asdict(self)
+
+    def settings(self) -> Settings:
+        return Settings(
+            Path(self.home),
+            self.token,
+            self.workers,
+            self.processes,
+            False,
+            False,
+            Decoding(self.decoding),
+            self.trial,
+            self.insecure_decoder,
+            self.decoder_files,
+        )
+
+
+def _run_one(brief: _Brief, words: IO[bytes]) -> None:
+    """One of several: it reads what another one follows and writes."""
+    listener = socket.socket(fileno=brief.listener)
+    listener.setblocking(False)
+    settings = brief.settings()
+    siblings = Siblings(Path(brief.directory), brief.place, brief.processes)
+    share = max(2 * IMAGE_BYTES_MAX, SCREEN_BYTES_IN_FLIGHT_MAX // brief.processes)
+    with _opened(settings, settings.workers, siblings.directory) as platform:
+        following = Following(platform.replica, platform.screener, None, (), reads_only=True)
+        gateway = Gateway(
+            platform.screener, following, settings.token, budget=Budget(share), siblings=siblings
+        )
+        serve_beside(gateway, listener, siblings, words)
+
+
+def main() -> None:
+    status = 0
+    try:
+        with open(0, "rb", buffering=0, closefd=False) as words:  # Nothing is read ahead.
+            _run_one(_Brief(**json.loads(words.readline())), words)
+    except Broken as err:
+        failures.fail(err)
+        status = EXIT_BROKEN
+    except AccordError as err:
+        status = failures.fail(err)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
