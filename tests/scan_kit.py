@@ -97,7 +97,7 @@ class Scene:
         return self.screener.refresh()
 
     def rule(self, version: int, action: Action = Action.BLOCK) -> int:
-        near = (Near(Algorithm.PDQ, 31, 50, action, alone=True),)
+        near = Near(Algorithm.PDQ, 31, 50, action, alone=True)
         rules = rule_set(
             clause(agencies=2, sovereigns=2, classes=(CLASS,), exact=action, near=near),
             sync_within_minutes=self.sync_within_minutes,

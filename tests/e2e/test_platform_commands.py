@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,12 +24,14 @@ from accord.agency.founding import (
     make_genesis,
 )
 from accord.cli import failures
+from accord.cli.bench.load import Client, ask_picture
+from accord.cli.bench.machine import children_of
 from accord.cli.main import app
 from accord.client.home import create_home, write_home_file
 from accord.ledger.genesis import encode_genesis, parse_genesis
 from accord.statements.bodies import Role, Rule
 from accord.statements.rules import Action, Algorithm, Near
-from accord.wire.errors import AccordError
+from accord.wire.errors import AccordError, Unavailable
 from accord.wire.ids import TimeMs
 from consortium_kit import CHAIN, FOUR, Consortium, keys_for
 from node_kit import Mirrored, NodeThread, caller, make_homes
@@ -89,7 +93,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     keys = keys_for(CLOUD, PLATFORM_STAFF)
     create_home(directory / CLOUD, "platform", CLOUD, genesis, [node.url], keys)
     Consortium.open_epochs(consortium)
-    near = (Near(Algorithm.PDQ, 31, 50, Action.BLOCK, alone=True),)
+    near = Near(Algorithm.PDQ, 31, 50, Action.BLOCK, alone=True)
     rules = rule_set(clause(agencies=2, sovereigns=2, classes=(_class(),), near=near))
     consortium.must(Rule(consortium.header("nl-one"), NL, 1, rules), Role.GOVERNOR)
     opened = World(directory, consortium, node)
@@ -106,6 +110,100 @@ def _class() -> object:
 def test_a_trial_is_refused_unless_told(world: World) -> None:
     refused = world.accord("follow", "--home", world.cloud, "--once", status=1)
     assert refused == "follow.trial"
+
+
+def test_processes_share_the_work_and_outlive_one_another(world: World) -> None:
+    """Three processes behind one address; one is killed while requests are under way."""
+    options = ("--home", world.cloud, "--trial", "--no-attest", "--processes", "3")
+    with _gateway(world, (*options, "--workers", "3")) as (url, process):
+        _until(lambda: _health(url)["processes"] == {"ready": 3, "wanted": 3})
+        before = _counted(url), _receipts(url)
+        crew = children_of(process.pid)
+        assert len(crew) == 3
+        callers = [Caller(url) for _ in range(6)]  # Two connections for each process.
+        _until(lambda: all(caller.answers > 2 for caller in callers))
+        assert all(len(children_of(pid)) == 1 for pid in crew)  # Each has its decoder at work.
+        os.kill(crew[0], signal.SIGKILL)
+        _until(lambda: crew[0] not in children_of(process.pid))
+        _until(lambda: _health(url)["processes"]["ready"] == 3)
+        answers = [caller.answers for caller in callers]
+        _until(lambda: all(c.answers > n for c, n in zip(callers, answers, strict=True)))
+        failed = [caller.stop() for caller in callers]
+        assert sorted(failed) == [0, 0, 0, 0, 1, 1]  # Its own two requests, nobody else's.
+        assert len(children_of(process.pid)) == 3
+        told, receipts = sum(caller.answers for caller in callers), _receipts(url) - before[1]
+        assert told <= receipts <= told + 2
+        # What the killed one counted in its last half second is lost.
+        _until(lambda: told - 200 <= _counted(url) - before[0] <= told + 2)
+        world.list_picture(6)
+        heard = time.monotonic()
+        while httpx.post(f"{url}/v1/screen", content=jpeg(6)).json()["decision"] != "match":
+            assert time.monotonic() - heard < 3
+        everybody = [pid for one in children_of(process.pid) for pid in (one, *children_of(one))]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert not [pid for pid in everybody if Path(f"/proc/{pid}").exists()]
+
+
+def test_no_process_outlives_the_one_that_started_it(world: World) -> None:
+    options = ("--home", world.cloud, "--trial", "--no-attest", "--processes", "2")
+    with _gateway(world, options) as (url, process):
+        assert httpx.post(f"{url}/v1/screen", content=jpeg(1)).json()["decision"] == "match"
+        everybody = [pid for one in children_of(process.pid) for pid in (one, *children_of(one))]
+        assert len(everybody) >= 3
+        process.kill()
+        _until(lambda: not [pid for pid in everybody if Path(f"/proc/{pid}").exists()])
+
+
+class Caller:
+    """One connection that screens again and again, in a thread, and opens anew if it breaks."""
+
+    def __init__(self, url: str) -> None:
+        self.answers = self.failures = 0
+        self._client = Client(url)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def stop(self) -> int:
+        """How many requests failed."""
+        self._stopping.set()
+        self._thread.join()
+        self._client.close()
+        return self.failures
+
+    def _run(self) -> None:
+        ask = ask_picture(jpeg(1), NL)
+        while not self._stopping.is_set():
+            try:
+                assert self._client.decision(ask) == "match"
+                self.answers += 1
+            except Unavailable:
+                self._client.close()
+                self.failures += 1
+
+
+def _health(url: str) -> dict[str, Any]:
+    value = httpx.get(f"{url}/healthz").json()
+    assert isinstance(value, dict)
+    return value
+
+
+def _receipts(url: str) -> int:
+    return int(httpx.get(f"{url}/v1/status").json()["receipts"]["size"])
+
+
+def _counted(url: str) -> int:
+    """Screens that /metrics tells of, in all processes."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return sum(int(line.split()[-1]) for line in lines if line.startswith("accord_screens_total{"))
+
+
+def _until(truth: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not truth():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
 
 
 def test_follow_screen_scan_serve_attest_audit(world: World, tmp_path: Path) -> None:
@@ -128,7 +226,7 @@ def test_follow_screen_scan_serve_attest_audit(world: World, tmp_path: Path) -> 
 
     receipt = _serve_a_while(world, home)
     attested = json.loads(world.accord("attest", *home, "--json"))
-    assert attested["active_count"] == 4
+    assert attested["active_count"] == 6
 
     auditor = ("--home", world.directory / "ie-two", "--trial", "--receipt", receipt)
     with _gateway(world, (*home, "--no-attest")) as (url, _):
@@ -164,8 +262,10 @@ def _serve_a_while(world: World, home: tuple[str | Path, ...]) -> Path:
 class _gateway:
     """A gateway process on a free port, ready to screen."""
 
-    def __init__(self, world: World, home: tuple[str | Path, ...]) -> None:
-        argv = ["accord", "gateway", *map(str, home), "--port", "0", "--workers", "1", "--json"]
+    def __init__(self, world: World, options: tuple[str | Path, ...]) -> None:
+        argv = ["accord", "gateway", *map(str, options), "--port", "0", "--json"]
+        if "--workers" not in argv:
+            argv += ["--workers", "1"]
         self._process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, text=True, env=_environment()
         )
