@@ -5,17 +5,20 @@ import stat
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accord.client.home import create_home
+from accord.client.home import Home, create_home
 from accord.ledger.genesis import encode_genesis
 from accord.node.abci_app import address_of
 from accord.node.comet_files import (
+    DOUBLE_SIGN_BLOCKS,
     SIGNER_STATE_FILE,
     Sockets,
+    encode_config,
     encode_engine_genesis,
     write_engine_files,
 )
@@ -24,6 +27,7 @@ from accord.node.process import SOCKET_CHARS_MAX, socket_directory
 from accord.node.settings import (
     Peer,
     Settings,
+    Trust,
     load_settings,
     parse_settings,
     peer_id_of,
@@ -42,7 +46,10 @@ SETTINGS = Settings("127.0.0.1:8700", "0.0.0.0:26656", (PEER,))
 
 def test_settings_come_back_as_they_were_written(tmp_path: Path) -> None:
     full = replace(SETTINGS, tls_certificate='/etc/"x".pem', tls_key="/etc/k.pem", block_ms=200)
-    for settings in (SETTINGS, full, replace(SETTINGS, peers=())):
+    joining = replace(
+        SETTINGS, snapshot_blocks=5, keep_blocks=10, state_sync=True, trust=Trust(7, b"\xab" * 32)
+    )
+    for settings in (SETTINGS, full, joining, replace(SETTINGS, peers=())):
         write_settings(tmp_path, settings)
         assert load_settings(tmp_path) == settings
 
@@ -58,6 +65,12 @@ def test_settings_come_back_as_they_were_written(tmp_path: Path) -> None:
         ("127.0.0.1:8700", "127.0.0.1", "settings.address"),
         ("127.0.0.1:8700", "127.0.0.1:87000", "settings.address"),
         ('tls_key = ""', 'tls_key = "k"', "settings.value"),
+        ("keep_blocks = 0", "keep_blocks = 9", "settings.value"),
+        ("keep_blocks = 0", "keep_blocks = true", "settings.value"),
+        ("snapshot_blocks = 1000", "snapshot_blocks = -1", "settings.value"),
+        ("state_sync = false", "state_sync = 1", "settings.value"),
+        ('trust = ""', 'trust = "7"', "settings.trust"),
+        ('trust = ""', 'trust = "0:' + "ab" * 32 + '"', "settings.trust"),
         ("ab" * 20, "AB" * 20, "settings.peer"),
         ("https://", "ftp://", "settings.peer"),
         ('agency = "ie-two"', "", "settings.peer"),
@@ -70,6 +83,23 @@ def test_a_wrong_line_is_named(old: str, new: str, code: str) -> None:
     with pytest.raises(Malformed) as caught:
         parse_settings(text.replace(old, new).encode())
     assert caught.value.code == code
+
+
+def test_pruning_without_snapshots_would_keep_everybody_out() -> None:
+    text = replace(SETTINGS, snapshot_blocks=0).encode().decode()
+    assert parse_settings(text.encode()).snapshot_blocks == 0
+    with pytest.raises(Malformed, match=r"settings\.value"):
+        parse_settings(text.replace("keep_blocks = 0", "keep_blocks = 10").encode())
+
+
+def test_older_settings_mean_what_they_meant() -> None:
+    new = ("snapshot_blocks", "keep_blocks", "state_sync", "trust")
+    lines = [
+        line
+        for line in SETTINGS.encode().splitlines()
+        if not line.startswith(tuple(n.encode() for n in new))
+    ]
+    assert parse_settings(b"\n".join(lines)) == SETTINGS
 
 
 def test_a_peer_stands_there_once() -> None:
@@ -126,6 +156,41 @@ def test_the_engine_gets_what_the_home_says(tmp_path: Path) -> None:
     state.unlink()
     with pytest.raises(Broken, match=r"node\.signer_state_gone"):
         write_engine_files(node, home, SETTINGS, peer_key(node), sockets)
+
+
+def engine_config(home: Home, trust: Trust | None = None) -> dict[str, Any]:
+    light = (home.path / "1.sock", home.path / "2.sock")
+    sockets = Sockets(home.path / "a.sock", home.path / "r.sock", light)
+    return tomllib.loads(encode_config(home, SETTINGS, sockets, trust).decode())
+
+
+def test_an_engine_begins_with_a_snapshot_only_from_a_trusted_block(tmp_path: Path) -> None:
+    consortium = Consortium()
+    genesis = encode_genesis(consortium.founding.genesis)
+    keys = consortium.keys[MemberId("nl-one")]
+    home = create_home(tmp_path / "h", "agency", MemberId("nl-one"), genesis, [], keys)
+    assert engine_config(home)["statesync"] == {"enable": False}
+    found = engine_config(home, Trust(7, b"\xab" * 32))["statesync"]
+    assert (found["enable"], found["trust_height"], found["trust_hash"]) == (True, 7, "AB" * 32)
+    assert [url.partition(":")[0] for url in found["rpc_servers"].split(",")] == ["unix", "unix"]
+    evidence = json.loads(encode_engine_genesis(home.founding.genesis))["consensus_params"]
+    age_s = int(evidence["evidence"]["max_age_duration"]) // 10**9
+    assert int(found["trust_period"].removesuffix("s")) < age_s, "who lies can still be held to it"
+
+
+def test_only_a_key_without_a_memory_is_looked_for_in_the_last_blocks(tmp_path: Path) -> None:
+    consortium = Consortium()
+    genesis = encode_genesis(consortium.founding.genesis)
+    keys = consortium.keys[MemberId("nl-one")]
+    home = create_home(tmp_path / "h", "agency", MemberId("nl-one"), genesis, [], keys)
+    state = home.path / SIGNER_STATE_FILE
+    for memory, blocks in (
+        ('{"height": "0", "round": 0, "step": 0}', DOUBLE_SIGN_BLOCKS),
+        ('{"height": "41", "round": 0, "step": 3}', 0),
+        ("noise", 0),
+    ):
+        state.write_text(memory)
+        assert engine_config(home)["consensus"]["double_sign_check_height"] == blocks
 
 
 def test_the_engines_genesis_is_the_same_everywhere() -> None:

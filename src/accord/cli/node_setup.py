@@ -18,6 +18,7 @@ from accord.node.settings import (
     load_settings,
     parse_peer,
     parse_settings,
+    parse_trust,
     peer_id_of,
     peer_key,
     write_settings,
@@ -35,6 +36,8 @@ Then exchange cards with the other agencies (`accord node card`, `accord node pe
 Examples:
 
     accord node prepare --home ./nl-police --listen 127.0.0.1:8700 --peers-listen 0.0.0.0:26656
+
+    accord node prepare --home ./fr-ofmin --state-sync
 """
 _CARD = """Print what the other agencies need to reach this node. Nothing in it is secret.
 
@@ -66,14 +69,26 @@ def prepare(
     peers_listen: Annotated[
         str, typer.Option(help="Where the other agencies' engines connect.")
     ] = "0.0.0.0:26656",
+    state_sync: Annotated[
+        bool, typer.Option("--state-sync", help="Begin with a snapshot, not with the first block.")
+    ] = False,
+    trust: Annotated[
+        str,
+        typer.Option(
+            metavar="HEIGHT:HASH",
+            help="With --state-sync: a block that another agency vouched for. Without it the log"
+            " itself proves one.",
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     opened = open_home(home)
     directory = opened.path / NODE_DIRECTORY
     path = directory / SETTINGS_FILE
+    vouched = parse_trust(trust) if trust else None
     if path.exists():
         raise Malformed("settings.exists", path=str(path), mend="edit it")
-    settings = Settings(listen, peers_listen, ())
+    settings = Settings(listen, peers_listen, (), state_sync=state_sync, trust=vouched)
     parse_settings(settings.encode())
     write_settings(directory, settings)
     peer_id = peer_id_of(peer_key(directory))

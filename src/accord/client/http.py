@@ -144,6 +144,15 @@ class NodeClient:
             raise Malformed("http.answer", path="/members")
         return value
 
+    def read_engine(self, what: str, numbers: dict[str, int]) -> dict[str, Any]:
+        """What an agency's node says of its consensus engine, to agencies; a claim."""
+        query = "&".join(f"{name}={number}" for name, number in numbers.items())
+        path = f"/engine/{what}" + (f"?{query}" if query else "")
+        value = self._json(_Ask("GET", path, DOCUMENT_BYTES_MAX, signed=True))
+        if not isinstance(value, dict):
+            raise Malformed("http.answer", path=path.partition("?")[0])
+        return value
+
     def submit(self, transaction: bytes) -> int:
         """The entry's index: durable, and under a checkpoint that the quorum signed.
 

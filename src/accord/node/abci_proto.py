@@ -16,6 +16,10 @@ from accord.wire.errors import Broken
 ACCEPT: Final = 1  # ProposalStatus, VerifyStatus.
 REJECT: Final = 2
 ABORT: Final = 2  # ResponseOfferSnapshot.Result, ResponseApplySnapshotChunk.Result.
+REJECT_SNAPSHOT: Final = 3  # ResponseOfferSnapshot.Result, where the snapshot lies.
+REJECT_FORMAT: Final = 4
+REJECT_SENDER: Final = 5
+RETRY_CHUNK: Final = 3  # ResponseApplySnapshotChunk.Result.
 MISBEHAVIOUR_KINDS: Final = {1: "duplicate-vote", 2: "light-client-attack"}
 
 _SCHEMA: Final = """
@@ -38,10 +42,16 @@ message RequestPrepareProposal { int64 max_tx_bytes = 1; repeated bytes txs = 2;
 message RequestProcessProposal { repeated bytes txs = 1; int64 height = 5; Timestamp time = 6; }
 message RequestFinalizeBlock { repeated bytes txs = 1; repeated Misbehavior misbehavior = 3;
   int64 height = 5; Timestamp time = 6; }
+message Snapshot { uint64 height = 1; uint32 format = 2; uint32 chunks = 3; bytes hash = 4;
+  bytes metadata = 5; }
+message RequestOfferSnapshot { Snapshot snapshot = 1; bytes app_hash = 2; }
+message RequestLoadSnapshotChunk { uint64 height = 1; uint32 format = 2; uint32 chunk = 3; }
+message RequestApplySnapshotChunk { uint32 index = 1; bytes chunk = 2; string sender = 3; }
 message Request { oneof { Text echo = 1; Empty flush = 2; Empty info = 3;
   RequestInitChain init_chain = 5; RequestQuery query = 6; RequestCheckTx check_tx = 8;
-  Empty commit = 11; Empty list_snapshots = 12; Empty offer_snapshot = 13;
-  Empty load_snapshot_chunk = 14; Empty apply_snapshot_chunk = 15;
+  Empty commit = 11; Empty list_snapshots = 12; RequestOfferSnapshot offer_snapshot = 13;
+  RequestLoadSnapshotChunk load_snapshot_chunk = 14;
+  RequestApplySnapshotChunk apply_snapshot_chunk = 15;
   RequestPrepareProposal prepare_proposal = 16; RequestProcessProposal process_proposal = 17;
   Empty extend_vote = 18; Empty verify_vote_extension = 19;
   RequestFinalizeBlock finalize_block = 20; } }
@@ -52,14 +62,20 @@ message ResponseInitChain { repeated ValidatorUpdate validators = 2; bytes app_h
 message ResponseCode { uint32 code = 1; string log = 3; }
 message ResponseCommit { int64 retain_height = 3; }
 message ResponseResult { int32 result = 1; }
+message ResponseListSnapshots { repeated Snapshot snapshots = 1; }
+message ResponseLoadSnapshotChunk { bytes chunk = 1; }
+message ResponseApplySnapshotChunk { int32 result = 1; repeated uint32 refetch_chunks = 2;
+  repeated string reject_senders = 3; }
 message ResponsePrepareProposal { repeated bytes txs = 1; }
 message ResponseFinalizeBlock { repeated ExecTxResult tx_results = 2;
   repeated ValidatorUpdate validator_updates = 3; bytes app_hash = 5; }
 message Response { oneof { Text exception = 1; Text echo = 2; Empty flush = 3;
   ResponseInfo info = 4; ResponseInitChain init_chain = 6; ResponseCode query = 7;
-  ResponseCode check_tx = 9; ResponseCommit commit = 12; Empty list_snapshots = 13;
-  ResponseResult offer_snapshot = 14; Empty load_snapshot_chunk = 15;
-  ResponseResult apply_snapshot_chunk = 16; ResponsePrepareProposal prepare_proposal = 17;
+  ResponseCode check_tx = 9; ResponseCommit commit = 12;
+  ResponseListSnapshots list_snapshots = 13; ResponseResult offer_snapshot = 14;
+  ResponseLoadSnapshotChunk load_snapshot_chunk = 15;
+  ResponseApplySnapshotChunk apply_snapshot_chunk = 16;
+  ResponsePrepareProposal prepare_proposal = 17;
   ResponseResult process_proposal = 18; Empty extend_vote = 19;
   ResponseResult verify_vote_extension = 20; ResponseFinalizeBlock finalize_block = 21; } }
 """

@@ -36,21 +36,33 @@ APP_VERSION: Final = 1
 diagnostics = logging.getLogger(__name__)
 
 
+SNAPSHOT_KINDS: Final = frozenset(
+    {"list_snapshots", "offer_snapshot", "load_snapshot_chunk", "apply_snapshot_chunk"}
+)
+
+Answer = Callable[[str, Any, Any], Awaitable[None]]  # Fills a response; kind, request, response.
+
+
 class AbciServer:
     """Serves one engine over one socket."""
 
     def __init__(
         self,
         app: Callable[[], App],
-        commit: Callable[[], Awaitable[None]],
+        commit: Callable[[], Awaitable[int | None]],
         is_peer: Callable[[str], bool],
         halt: Callable[[BaseException], None],
+        snapshots: Answer | None = None,
     ) -> None:
-        """`commit` makes the pending block durable; `halt` gets what must end the process."""
+        """`commit` makes the pending block durable, and may say from which block on the engine
+        must keep all; `halt` gets what must end the process; `snapshots` answers what concerns
+        them, without it there are none.
+        """
         self._app = app
         self._commit = commit
         self._is_peer = is_peer
         self._halt = halt
+        self._snapshots = snapshots
         self._turn = asyncio.Lock()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
@@ -104,9 +116,11 @@ class AbciServer:
         response = Response()
         async with self._turn:
             if kind == "commit":
-                await self._commit()
-                # GAP(#3): engine blocks are kept for ever; `retain_height` comes with snapshots.
-                response.commit.retain_height = 0
+                response.commit.retain_height = await self._commit() or 0
+            elif kind in SNAPSHOT_KINDS and self._snapshots is not None:
+                answer = getattr(response, kind)
+                answer.SetInParent()
+                await self._snapshots(kind, getattr(request, kind), answer)
             else:
                 answer_request(self._app(), self._is_peer, kind, getattr(request, kind), response)
         encoded: bytes = response.SerializeToString()
@@ -149,7 +163,7 @@ def answer_request(
         case "query":
             response.query.code = _filter(is_peer, ask.path)
         case "offer_snapshot" | "apply_snapshot_chunk":
-            getattr(response, kind).result = ABORT  # GAP(#3): joining is by block sync so far.
+            getattr(response, kind).result = ABORT  # This node keeps none and takes none.
         case "verify_vote_extension":
             response.verify_vote_extension.result = ACCEPT
         case _:  # Flush, and what answers with nothing.

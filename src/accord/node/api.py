@@ -19,6 +19,7 @@ from accord.ledger.codes import RejectCode
 from accord.ledger.views import Caller
 from accord.node.auth import Gate, read_body
 from accord.node.engine import Engine, Head
+from accord.node.light_api import LightReads, add_light_reads
 from accord.node.members import members_view, misbehaviour_view, splits_view
 from accord.node.peers import Place, Signed
 from accord.node.store import LogReader
@@ -45,6 +46,7 @@ MENDS: Final[dict[str, str]] = {
     "http.body_not_signed": "cover content-digest",
     "http.body_digest": "send the body that was signed",
     "http.body_size": "split the batch",
+    "http.agencies_only": "ask an agency",
     "http.not_released": "ask the publishing agency for a grant",
     "node.no_quorum": "wait until more than two thirds of the agencies' cosigners are back",
     "node.busy": "send again later",
@@ -117,6 +119,7 @@ class Node:
     clock_s: Callable[[], int]
     halt: Callable[[Broken], None]
     signed: Signed | None = None  # What our own cosigner signs; None where all of them are here.
+    light: LightReads | None = None  # For engines that join; None where there is no engine.
     counts: dict[tuple[str, int], int] = field(default_factory=dict)
     polls: int = 0
 
@@ -143,6 +146,8 @@ def make_app(node: Node) -> FastAPI:
     if node.signed is not None:
         _add_cosignatures(app, node, node.signed)
     _add_members(app, node)
+    if node.light is not None:
+        add_light_reads(app, node.gate, node.light, _MEMBERS)
     _add_operators(app, node)
     return app
 

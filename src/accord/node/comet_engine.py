@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from accord.ledger.codes import RejectCode
 from accord.ledger.state import State
@@ -29,6 +29,9 @@ from accord.node.engine import Head, Verdict
 from accord.node.gathering import Ahead
 from accord.node.heads import Heads
 from accord.node.peers import PeerNode, Signed
+from accord.node.restoring import Proven, Restoring
+from accord.node.snapshots import retain_height
+from accord.node.state_sync import Shelf, StateSync
 from accord.node.store import LogReader, Store
 from accord.statements.envelope import Envelope, parse_envelope, parse_transaction
 from accord.wire.errors import AccordError, Broken, Malformed, Unavailable, Unproven
@@ -67,6 +70,17 @@ class _Waiting:
         return self.envelope.body.header.member
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What is kept for joining nodes, and what this one may join by. Units: blocks, 0 for none of
+    the snapshots and for all of the engine's blocks.
+    """
+
+    snapshot_blocks: int = 0
+    keep_blocks: int = 0
+    proven: Proven | None = None
+
+
 @dataclass(slots=True)
 class _Figures:
     """What operators see."""
@@ -97,13 +111,16 @@ class CometEngine:
         self._store = store
         self._reader: LogReader = store.reader()
         self._app = App(ledger, store.height, store.time_ms)
+        self._cosigning = cosigning
         self._heads = Heads(ledger.chain, store, cosigning, ledger.state)
         self._clock = clock
         self._process = process
         self._sockets = sockets
         self._rpc = EngineRpc(sockets)
         self._peers = peers
-        self._server = AbciServer(lambda: self._app, self._commit, is_peer, self._halt)
+        self._server = AbciServer(
+            lambda: self._app, self._commit_and_prune, is_peer, self._halt, self._answer_snapshots
+        )
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="node-writer")
         self._flying: dict[bytes, _Waiting] = {}
         self._decided: dict[int, _Waiting] = {}
@@ -115,6 +132,15 @@ class CometEngine:
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self.signed = Signed()
+        self.keep(Keeping())
+
+    def keep(self, keeping: Keeping) -> None:
+        """What is kept for joining nodes, and what this one may join by. Before `run`."""
+        self._keeping = keeping
+        self._shelf = Shelf(self._store, keeping.snapshot_blocks)
+        proven = keeping.proven if self._store.is_fresh else None
+        restoring = None if proven is None else Restoring(self._store, proven)
+        self._sync = StateSync(self._shelf, restoring, self._write, self._begin_anew)
 
     @property
     def chain(self) -> ChainId:
@@ -238,6 +264,35 @@ class CometEngine:
             self._app = App(ledger, self._store.height, self._store.time_ms)
         for item in list(self._flying.values()):
             self._fail(item, Unavailable("node.engine_restarted"))
+
+    async def _begin_anew(self) -> None:
+        """The store was emptied for a snapshot, or restored from one: answer from what it holds."""
+
+        def load() -> tuple[App, Heads]:
+            ledger = self._store.ledger()
+            app = App(ledger, self._store.height, self._store.time_ms)
+            return app, Heads(ledger.chain, self._store, self._cosigning, ledger.state)
+
+        self._app, self._heads = await self._write(load)
+        self._grow()
+        self._sign.set()
+
+    async def _answer_snapshots(self, kind: str, ask: Any, answer: Any) -> None:  # noqa: ANN401
+        await self._sync.answer(kind, ask, answer)
+
+    async def _commit_and_prune(self) -> int:
+        """Commit; the answer is the block from which on the engine must keep all."""
+        await self._commit()
+        keeping = self._keeping
+        return retain_height(self._app.height, keeping.keep_blocks, keeping.snapshot_blocks)
+
+    async def snapshots(self) -> tuple[int, ...]:
+        """The heights whose snapshots are offered, newest first."""
+        return await self._write(self._shelf.heights)
+
+    async def read_engine(self, method: str, params: dict[str, str]) -> dict[str, Any]:
+        """What the engine answers to a read, its refusal too. Raises: Unavailable."""
+        return await self._rpc.read(method, params)
 
     async def _commit(self) -> None:
         done = self._app.pending()

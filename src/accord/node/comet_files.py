@@ -19,7 +19,7 @@ from accord.client.files import write_durably
 from accord.client.home import Home, PrivateKey
 from accord.ledger.genesis import Genesis
 from accord.node.abci_app import address_of, chain_for_engine
-from accord.node.settings import Settings
+from accord.node.settings import Settings, Trust
 from accord.statements.bodies import Role
 from accord.wire.errors import Broken
 from accord.wire.limits import (
@@ -38,21 +38,32 @@ ENGINE_BLOCK_BYTES_MAX: Final = BLOCK_BYTES_MAX + EVIDENCE_BYTES_MAX + 65_536
 RPC_BODY_BYTES_MAX: Final = 2_000_000  # A transaction in base64, and the call around it.
 PEER_BYTES_S: Final = 50_000_000  # Between two engines, either way.
 PEER_PACKET_BYTES: Final = 16_384  # A batch in 1 KB packets would be a thousand of them.
+EVIDENCE_S: Final = 21 * 86_400  # How long a double vote can still be proved.
+TRUST_S: Final = EVIDENCE_S * 2 // 3  # Who signed a block we trust can still be held to it.
+DOUBLE_SIGN_BLOCKS: Final = 1_000  # How far back a key without a memory is looked for.
 
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """The two doors between a node and its engine, both private unix sockets."""
+    """The doors between a node and its engine, all private unix sockets. `light` are the two where
+    an engine that joins finds other agencies' headers.
+    """
 
     application: Path
     rpc: Path
+    light: tuple[Path, ...] = ()
 
 
 def write_engine_files(
-    directory: Path, home: Home, settings: Settings, peer: Ed25519PrivateKey, sockets: Sockets
+    directory: Path,
+    home: Home,
+    settings: Settings,
+    peer: Ed25519PrivateKey,
+    sockets: Sockets,
+    trust: Trust | None = None,
 ) -> Path:
-    """Bring the engine's directory up to date; returns it. Raises: Broken, where the signer's
-    memory is gone although it has signed.
+    """Bring the engine's directory up to date; returns it. With `trust` an empty engine begins
+    with a snapshot. Raises: Broken, where the signer's memory is gone although it has signed.
     """
     engine = directory / ENGINE_DIRECTORY
     state = home.path / SIGNER_STATE_FILE
@@ -65,7 +76,7 @@ def write_engine_files(
     for name in ("config", "data"):
         (engine / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     config = engine / "config"
-    write_durably(config / "config.toml", encode_config(home, settings, sockets))
+    write_durably(config / "config.toml", encode_config(home, settings, sockets, trust))
     write_durably(config / "genesis.json", encode_engine_genesis(home.founding.genesis))
     signer = home.key(Role.CONSENSUS)
     write_durably(config / "signer.json", _signer_file(signer), mode=0o600)
@@ -85,7 +96,7 @@ def encode_engine_genesis(genesis: Genesis) -> bytes:
                 "block": {"max_bytes": str(ENGINE_BLOCK_BYTES_MAX), "max_gas": "-1"},
                 "evidence": {
                     "max_age_num_blocks": "2000000",
-                    "max_age_duration": str(21 * 86_400 * 10**9),
+                    "max_age_duration": str(EVIDENCE_S * 10**9),
                     "max_bytes": str(EVIDENCE_BYTES_MAX),
                 },
                 "validator": {"pub_key_types": ["ed25519"]},
@@ -98,7 +109,9 @@ def encode_engine_genesis(genesis: Genesis) -> bytes:
     )
 
 
-def encode_config(home: Home, settings: Settings, sockets: Sockets) -> bytes:
+def encode_config(
+    home: Home, settings: Settings, sockets: Sockets, trust: Trust | None = None
+) -> bytes:
     """config.toml: what differs from the engine's defaults, and the defaults we rely on."""
     peers = ",".join(f"{peer.peer_id}@{peer.address}" for peer in settings.peers)
     ids = ",".join(peer.peer_id for peer in settings.peers)
@@ -136,12 +149,13 @@ def encode_config(home: Home, settings: Settings, sockets: Sockets) -> bytes:
             "max_txs_bytes": SUBMIT_QUEUE_BYTES_MAX,
             "max_tx_bytes": TRANSACTION_BYTES_MAX,
         },
-        "statesync": {"enable": False},
+        "statesync": _state_sync(sockets, trust),
         "blocksync": {"adaptive_sync": False},
         "consensus": {
             "timeout_commit": f"{commit_ms}ms",
             "create_empty_blocks": False,
             "create_empty_blocks_interval": f"{HEARTBEAT_S}s",
+            "double_sign_check_height": 0 if has_signed(home) else DOUBLE_SIGN_BLOCKS,
         },
         "storage": {"discard_abci_responses": True},
         "tx_index": {"indexer": "null"},
@@ -151,6 +165,34 @@ def encode_config(home: Home, settings: Settings, sockets: Sockets) -> bytes:
         lines += [f"[{name}]"] if name else []
         lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
     return "\n".join(lines).encode() + b"\n"
+
+
+def _state_sync(sockets: Sockets, trust: Trust | None) -> dict[str, str | int | bool]:
+    if trust is None:
+        return {"enable": False}
+    return {
+        "enable": True,
+        "rpc_servers": ",".join(f"unix://{path}" for path in sockets.light),
+        "trust_height": trust.height,
+        "trust_hash": trust.block_sha256.hex().upper(),
+        "trust_period": f"{TRUST_S}s",
+        "discovery_time": "5s",
+        "chunk_request_timeout": "30s",
+    }
+
+
+def has_signed(home: Home) -> bool:
+    """Whether the signer remembers a vote. Without one the key is new, or its memory was lost: then
+    the engine does not vote while its own signature is among the last blocks.
+
+    With one the engine must not look: after any restart its own signature is there, and after a
+    halt of the whole consortium no node would ever vote again.
+    """
+    try:
+        height = json.loads((home.path / SIGNER_STATE_FILE).read_bytes())["height"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True  # The engine reads it too, and says what is wrong.
+    return str(height) != "0"
 
 
 def _signer_file(key: PrivateKey) -> bytes:

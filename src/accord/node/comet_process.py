@@ -34,6 +34,7 @@ BACKOFF_S_MAX: Final = 10.0
 RPC_WAIT_S: Final = 10.0
 LOG_BYTES_MAX: Final = 10_000_000  # Then the file is turned over; one old one is kept.
 _HALTED: Final = b"CONSENSUS FAILURE"
+_SYNC_FAILED: Final = b"State sync failed"  # And then it would only wait, for ever.
 _IN_MEMPOOL: Final = "tx already exists in cache"
 
 diagnostics = logging.getLogger(__name__)
@@ -138,6 +139,8 @@ class EngineProcess:
             self._append(line)
             if _HALTED in line:
                 raise Broken("comet.consensus_failure", log=str(self._log))
+            if _SYNC_FAILED in line:
+                process.terminate()
 
     def _append(self, line: bytes) -> None:
         try:
@@ -194,13 +197,19 @@ class EngineRpc:
             case _:
                 raise Unavailable("comet.answer", method="net_info")
 
-    async def _call(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def read(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The engine's answer as it is, `result` or `error`. Raises: Unavailable."""
         ask = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         try:
-            answer = (await self._http.post("/", json=ask)).json()
+            answer: object = (await self._http.post("/", json=ask)).json()
         except (httpx.HTTPError, ValueError) as err:
             raise Unavailable("comet.no_answer", method=method, why=type(err).__name__) from err
-        match answer:
+        if not isinstance(answer, dict):
+            raise Unavailable("comet.answer", method=method)
+        return {str(name): item for name, item in answer.items()}
+
+    async def _call(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        match await self.read(method, params):
             case {"result": dict(result)}:
                 return dict(result)
             case {"error": {**error}}:

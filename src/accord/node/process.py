@@ -18,7 +18,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,16 +31,19 @@ from accord.client.home import GENESIS_FILE, Home, open_home
 from accord.ledger.genesis import Founding, parse_genesis
 from accord.node.api import Node, make_app
 from accord.node.auth import Gate
-from accord.node.comet_engine import CometEngine
+from accord.node.comet_engine import CometEngine, Keeping, end_tasks
 from accord.node.comet_files import Sockets, write_engine_files
 from accord.node.comet_process import EngineProcess, find_cometbft
 from accord.node.cosigning import Cosigning, homes_beside
 from accord.node.engine import Engine
+from accord.node.joining import DOORS, JOINING_FILE, Joining, serve_light
+from accord.node.light_api import LightReads
 from accord.node.peers import PeerNode, Signed
 from accord.node.settings import (
     NODE_DIRECTORY,
     RUNNING_FILE,
     STORE_FILE,
+    Settings,
     load_settings,
     peer_key,
     split_address,
@@ -136,9 +139,12 @@ def run_agency_node(home: Home, tell: Callable[[str], None], port: int | None = 
     _require_signers(home)
     binary = find_cometbft()
     with _locked(directory), socket_directory(directory) as doors:
-        sockets = Sockets(doors / "application.sock", doors / "rpc.sock")
-        files = write_engine_files(directory, home, settings, peer_key(directory), sockets)
+        light = tuple(doors / f"light-{place}.sock" for place in range(DOORS))
+        sockets = Sockets(doors / "application.sock", doors / "rpc.sock", light)
         store = Store(directory / STORE_FILE, home.founding)
+        joining = _joining(directory, home, settings, store)
+        trust = None if joining is None else joining.prove(settings.trust)
+        files = write_engine_files(directory, home, settings, peer_key(directory), sockets, trust)
         cosigning = Cosigning(home.chain, lambda: (open_home(home.path),), store)
         known = {peer.peer_id for peer in settings.peers}
         host, configured = split_address(settings.api)
@@ -149,6 +155,7 @@ def run_agency_node(home: Home, tell: Callable[[str], None], port: int | None = 
             engine = CometEngine(
                 store, cosigning, wall_clock, process, sockets, peers, known.__contains__
             )
+            engine.keep(Keeping(settings.snapshot_blocks, settings.keep_blocks, joining))
             sock = listen(host, configured if port is None else port)
             genesis = (home.path / GENESIS_FILE).read_bytes()
             served = Served(
@@ -158,10 +165,31 @@ def run_agency_node(home: Home, tell: Callable[[str], None], port: int | None = 
                 sock,
                 engine.signed,
                 (settings.tls_certificate, settings.tls_key),
+                engine,
             )
-            await serve(engine, served, tell)
+            doorman = asyncio.create_task(_serve_light(light, joining))
+            try:
+                await serve(engine, served, tell)
+            finally:
+                await end_tasks([doorman])
+                if joining is not None:
+                    joining.close()
 
         _run(main, directory, store)
+
+
+def _joining(directory: Path, home: Home, settings: Settings, store: Store) -> Joining | None:
+    """What a node needs that begins with a snapshot; None where it goes on with what it has."""
+    if settings.state_sync and store.is_fresh:
+        return Joining(directory, home, settings.peers, wall_clock)
+    for file in directory.glob(f"{JOINING_FILE}*"):
+        file.unlink(missing_ok=True)
+    return None
+
+
+async def _serve_light(paths: Sequence[Path], joining: Joining | None) -> None:
+    if joining is not None:
+        await serve_light(paths, joining.nodes)
 
 
 def _require_signers(home: Home) -> None:
@@ -207,6 +235,7 @@ class Served:
     sock: socket.socket
     signed: Signed | None = None
     tls: tuple[str, str] = ("", "")
+    light: LightReads | None = None
 
 
 class RunningEngine(Engine, Protocol):
@@ -226,7 +255,16 @@ async def serve(engine: RunningEngine, served: Served, tell: Callable[[str], Non
         broken.append(err)
         stop.set()
 
-    node = Node(engine, served.log, served.genesis, Gate(_seconds), _seconds, halt, served.signed)
+    node = Node(
+        engine,
+        served.log,
+        served.genesis,
+        Gate(_seconds),
+        _seconds,
+        halt,
+        served.signed,
+        served.light,
+    )
     certificate, key = served.tls
     config = uvicorn.Config(
         make_app(node),

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -32,8 +32,17 @@ PEER_KEY_FILE: Final = "peer.key"
 NODE_DIRECTORY: Final = "node"  # In an agency's home.
 PEER_ID_BYTES: Final = 20  # The engine names a peer by so much of SHA-256 of its key.
 BLOCK_MS: Final = 1_000  # Pause after a block. Shorter is more blocks, not more throughput.
+SNAPSHOT_BLOCKS: Final = 1_000  # A quarter of an hour of work, or eight idle ones.
+KEEP_BLOCKS_MIN: Final = 10
 _PEER_ID_RE: Final = re.compile(r"[0-9a-f]{40}")
+_HASH_RE: Final = re.compile(r"[0-9a-fA-F]{64}")
 _ADDRESS_RE: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
+
+
+_KNOWN: Final = {
+    "api": {"listen", "tls_certificate", "tls_key"},
+    "engine": {"listen", "block_ms", "snapshot_blocks", "keep_blocks", "state_sync", "trust"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +56,20 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """A block that somebody vouched for: where the engine's light client begins."""
+
+    height: int
+    block_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """A parsed node.toml. Addresses are `host:port`; empty TLS files mean plain HTTP."""
+    """A parsed node.toml. Addresses are `host:port`; empty TLS files mean plain HTTP.
+
+    Units: blocks for `snapshot_blocks` (0: none are offered) and `keep_blocks` (0: all are kept).
+    `trust` is what an operator says; without it the proved log says whom to believe.
+    """
 
     api: str
     peers_listen: str
@@ -56,6 +77,10 @@ class Settings:
     tls_certificate: str = ""
     tls_key: str = ""
     block_ms: int = BLOCK_MS
+    snapshot_blocks: int = SNAPSHOT_BLOCKS
+    keep_blocks: int = 0
+    state_sync: bool = False
+    trust: Trust | None = None
 
     def encode(self) -> bytes:
         """The file, with what each line is for."""
@@ -74,6 +99,14 @@ class Settings:
             f"listen = {json.dumps(self.peers_listen)}",
             "# Milliseconds between a block and the next.",
             f"block_ms = {self.block_ms}",
+            "# Offer joining nodes a snapshot every so many blocks; 0 for none. It takes no room.",
+            f"snapshot_blocks = {self.snapshot_blocks}",
+            "# Engine blocks to keep, beside what snapshots need; 0 for all. The log stays whole.",
+            f"keep_blocks = {self.keep_blocks}",
+            "# Whether an empty node begins with a snapshot, and not with the first block.",
+            f"state_sync = {json.dumps(self.state_sync)}",
+            "# A block that another agency vouched for, HEIGHT:HASH; empty: what the log proves.",
+            f"trust = {json.dumps(encode_trust(self.trust))}",
             "",
             "# The other agencies' nodes: what `accord node card` prints there.",
         ]
@@ -109,13 +142,12 @@ def parse_settings(raw: bytes) -> Settings:
         table = tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise Malformed("settings.toml", why=str(err)) from err
-    known = {"api": {"listen", "tls_certificate", "tls_key"}, "engine": {"listen", "block_ms"}}
-    for name, keys in known.items():
+    for name, keys in _KNOWN.items():
         section = table.get(name)
         if not isinstance(section, dict) or set(cast(dict[str, Any], section)) - keys:
             raise Malformed("settings.section", section=name, known=", ".join(sorted(keys)))
     rows = table.get("peers", [])
-    if set(table) - {*known, "peers"} or not isinstance(rows, list) or len(rows) > PEERS_MAX:
+    if set(table) - {*_KNOWN, "peers"} or not isinstance(rows, list) or len(rows) > PEERS_MAX:
         raise Malformed("settings.section", section="peers", limit=PEERS_MAX)
     peers = tuple(parse_peer(row) for row in cast(list[object], rows))
     if len({p.peer_id for p in peers} | {p.agency for p in peers}) != 2 * len(peers):
@@ -123,7 +155,7 @@ def parse_settings(raw: bytes) -> Settings:
     match table["api"], table["engine"]:
         case (
             {"listen": str(api), **tls},
-            {"listen": str(listen), "block_ms": int(block_ms)},
+            {"listen": str(listen), "block_ms": int(block_ms), **joining},
         ) if 50 <= block_ms <= 60_000 and all(isinstance(item, str) for item in tls.values()):
             texts = cast(dict[str, str], tls)
         case _:
@@ -133,7 +165,54 @@ def parse_settings(raw: bytes) -> Settings:
     certificate, key = texts.get("tls_certificate", ""), texts.get("tls_key", "")
     if bool(certificate) != bool(key):
         raise Malformed("settings.value", hint="tls_certificate and tls_key go together")
-    return Settings(api, listen, peers, certificate, key, block_ms)
+    settings = Settings(api, listen, peers, certificate, key, block_ms)
+    return _with_joining(settings, cast(dict[str, object], joining))
+
+
+def _with_joining(settings: Settings, values: dict[str, object]) -> Settings:
+    """Raises: Malformed."""
+    filled = {
+        "snapshot_blocks": SNAPSHOT_BLOCKS,
+        "keep_blocks": 0,
+        "state_sync": False,
+        "trust": "",
+        **values,
+    }
+    match filled:
+        case {
+            "snapshot_blocks": int(every),
+            "keep_blocks": int(keep),
+            "state_sync": bool(joins),
+            "trust": str(trust),
+        } if every >= 0 and type(every) is type(keep) is int:
+            pass
+        case _:
+            raise Malformed(
+                "settings.value", hint="snapshot_blocks, keep_blocks, state_sync, trust"
+            )
+    if keep and (keep < KEEP_BLOCKS_MIN or not every):
+        hint = f"keep_blocks is 0 or at least {KEEP_BLOCKS_MIN}, and then with snapshots"
+        raise Malformed("settings.value", hint=hint)
+    return replace(
+        settings,
+        snapshot_blocks=every,
+        keep_blocks=keep,
+        state_sync=joins,
+        trust=parse_trust(trust) if trust else None,
+    )
+
+
+def parse_trust(text: str) -> Trust:
+    """`HEIGHT:HASH`, the hash in hex. Raises: Malformed."""
+    height, _, block = text.partition(":")
+    is_height = height.isdecimal() and height.isascii() and 0 < len(height) < 16
+    if not is_height or int(height) < 1 or _HASH_RE.fullmatch(block) is None:
+        raise Malformed("settings.trust", got=text[:100], wanted="HEIGHT:HASH")
+    return Trust(int(height), bytes.fromhex(block))
+
+
+def encode_trust(trust: Trust | None) -> str:
+    return "" if trust is None else f"{trust.height}:{trust.block_sha256.hex()}"
 
 
 def parse_peer(row: object) -> Peer:

@@ -17,7 +17,10 @@ from typing import Any
 
 from accord.ledger.block import BlockResult, Ledger
 from accord.ledger.genesis import Founding
+from accord.ledger.membership import consortium
 from accord.ledger.state import TABLES, State, Write, parse_row
+from accord.node.restoring import Folded, Restored
+from accord.node.snapshots import Carried, carried_bytes
 from accord.statements.bodies import BLOB_KINDS
 from accord.statements.entries import parse_entry
 from accord.statements.envelope import Transaction, encode_transaction, parse_envelope
@@ -28,7 +31,7 @@ from accord.wire.digests import sha256
 from accord.wire.errors import Broken, Malformed, Unavailable, Unproven
 from accord.wire.ids import MemberId, TimeMs
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE blocks (height INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, size INTEGER NOT NULL,
@@ -39,6 +42,7 @@ CREATE TABLE nodes (level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY 
     WITHOUT ROWID;
 CREATE TABLE state (tbl TEXT, key BLOB, row BLOB NOT NULL, PRIMARY KEY (tbl, key)) WITHOUT ROWID;
 CREATE TABLE blobs (sha256 BLOB PRIMARY KEY, entry INTEGER NOT NULL, bytes BLOB NOT NULL);
+CREATE INDEX blobs_entry ON blobs (entry);
 CREATE TABLE head (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), size INTEGER NOT NULL,
     note BLOB NOT NULL);
 CREATE TABLE transitions (size INTEGER PRIMARY KEY, before BLOB NOT NULL, note BLOB);
@@ -140,6 +144,34 @@ class LogReader:
         """The first entry that committed to a blob: it says whom the blob was released to."""
         row = self._row("SELECT entry FROM blobs WHERE sha256 = ?", digest)
         return None if row is None else int(row[0])
+
+    def entry_sizes(self, first: int, end: int) -> list[int]:
+        """What each of these entries takes in a chunk of a snapshot. Units: bytes."""
+        sql = (
+            "SELECT length(leaf), coalesce(length(bytes), 0) FROM entries LEFT JOIN blobs"
+            " ON blobs.entry = entries.idx WHERE idx >= ? AND idx < ? ORDER BY idx"
+        )
+        return [carried_bytes(int(row[0]), int(row[1])) for row in self._rows(sql, first, end)]
+
+    def carried(self, first: int, end: int) -> list[Carried]:
+        """Entries as a chunk of a snapshot carries them."""
+        sql = (
+            "SELECT leaf, bytes FROM entries LEFT JOIN blobs ON blobs.entry = entries.idx"
+            " WHERE idx >= ? AND idx < ? ORDER BY idx"
+        )
+        rows = self._rows(sql, first, end)
+        return [(_bytes(leaf), None if blob is None else _bytes(blob)) for leaf, blob in rows]
+
+    def head_of_block(self, height: int) -> tuple[int, bytes] | None:
+        """The log's size and root after a block; None where this node did not see it."""
+        row = self._row("SELECT size, root FROM blocks WHERE height = ?", height)
+        return None if row is None else (int(row[0]), _bytes(row[1]))
+
+    @property
+    def is_fresh(self) -> bool:
+        """No block was committed here yet: as it was founded, or restored from a snapshot."""
+        restored = self._row("SELECT value FROM meta WHERE name = ?", _RESTORED)
+        return self.height == (0 if restored is None else int(restored[0]))
 
     @property
     def size(self) -> int:
@@ -244,6 +276,8 @@ class LogReader:
         return row
 
 
+_RESTORING = "restoring"  # Until a snapshot is restored whole.
+_RESTORED = "restored"  # The height of the snapshot that this store began with.
 _LEAF = "SELECT leaf FROM entries WHERE idx = ?"
 # Both only grow: the head of an old policy change may be completed after a newer head.
 _HEAD = (
@@ -277,6 +311,8 @@ class Store(LogReader):
         if _bytes(known) != founding.digest:
             self.close()
             raise Unproven("store.genesis", mend="this directory belongs to another consortium")
+        if self._row("SELECT value FROM meta WHERE name = ?", _RESTORING) is not None:
+            self.begin_restoring()  # Again: the last attempt did not come to its end.
         self._frontier = frontier_at(self, self.size)
 
     def reader(self) -> LogReader:
@@ -352,13 +388,68 @@ class Store(LogReader):
         with self._transacting() as run:
             run("INSERT OR IGNORE INTO splits VALUES (?, ?, ?)", key, size, note)
 
+    def founded(self) -> Ledger:
+        """The ledger before this node's first block."""
+        return Ledger.founded(self._founding.genesis)
+
+    def begin_restoring(self) -> None:
+        """Everything as it was founded, and a mark that holds until `end_restoring`.
+
+        Only for a store that is fresh. Raises: Broken; Unavailable.
+        """
+        if not self.is_fresh:
+            raise Broken("store.not_fresh", height=self.height)
+        begins = self.founded()
+        size = begins.frontier.size
+        with self._transacting() as run:
+            run("INSERT OR REPLACE INTO meta VALUES (?, 1)", _RESTORING)
+            run("DELETE FROM meta WHERE name = ?", _RESTORED)
+            run("DELETE FROM entries WHERE idx >= ?", size)
+            run("DELETE FROM blobs WHERE entry >= ?", size)
+            run("DELETE FROM nodes WHERE (idx + 1) << level > ?", size)
+            run("DELETE FROM transitions WHERE size > ?", size)
+            run("DELETE FROM head WHERE size > ?", size)
+            run("DELETE FROM blocks WHERE height > 0")
+            run("DELETE FROM state")
+            _write_state(run, _rows_of(begins.state))
+        self._frontier = begins.frontier
+
+    def keep_restored(self, first: int, entries: Sequence[Restored]) -> None:
+        """As `RestoringStore`."""
+        if first != self._frontier.size:
+            raise Broken("store.restored_order", wanted=self._frontier.size, got=first)
+        hashes = [leaf_hash(entry.leaf) for entry in entries]
+        nodes = completed_nodes(self._frontier, hashes)
+        with self._transacting() as run:
+            for index, entry in enumerate(entries, first):
+                run("INSERT INTO entries VALUES (?, ?, ?)", index, entry.leaf, entry.digest)
+                if entry.blob is not None:
+                    run("INSERT INTO blobs VALUES (?, ?, ?)", entry.blob[0], index, entry.blob[1])
+            for node in nodes:
+                run("INSERT INTO nodes VALUES (?, ?, ?)", node.level, node.index, node.hash)
+        self._frontier = self._frontier.extend(hashes)
+
+    def end_restoring(self, height: int, folded: Folded) -> None:
+        """As `RestoringStore`. Raises: Broken, where the entries are not what was folded."""
+        ledger = folded.ledger
+        if ledger.frontier != self._frontier:
+            raise Broken("store.restored_order", wanted=ledger.frontier.size)
+        writes = _rows_of(ledger.state)
+        time_ms = consortium(ledger.state).time_ms
+        done = BlockResult(time_ms, (), (), writes, ledger.frontier, ledger.app_hash())
+        with self._transacting() as run:
+            run("DELETE FROM state")
+            _write_state(run, writes)
+            for change in folded.changes:
+                row = (change.size, change.before, change.note)
+                run("INSERT INTO transitions VALUES (?, ?, ?)", *row)
+            _write_block(run, height, done)
+            run("INSERT OR REPLACE INTO meta VALUES (?, ?)", _RESTORED, height)
+            run("DELETE FROM meta WHERE name = ?", _RESTORING)
+
     def _found(self) -> None:
-        ledger = Ledger.founded(self._founding.genesis)
-        writes = tuple(
-            Write(table.name, key, row)
-            for table in TABLES.values()
-            for key, row in ledger.state.rows(table)
-        )
+        ledger = self.founded()
+        writes = _rows_of(ledger.state)
         time_ms = self._founding.genesis.time_ms
         empty = BlockResult(time_ms, (), (), writes, Frontier(), ledger.app_hash())
         with self._transacting() as run:
@@ -393,6 +484,13 @@ class Store(LogReader):
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
         self._failed = False
+
+
+def _rows_of(state: State) -> tuple[Write, ...]:
+    """All rows of a state."""
+    return tuple(
+        Write(table.name, key, row) for table in TABLES.values() for key, row in state.rows(table)
+    )
 
 
 def _write_state(run: Callable[..., None], writes: Sequence[Write]) -> None:
