@@ -29,8 +29,12 @@ def test_a_tiny_loop_reports_every_figure(tmp_path: Path) -> None:
     assert [row["after"] for row in figures["latency"]] == ["approve", "endorse"]
     followed = figures["follower"][0]
     assert followed["listings"] == LISTINGS + 1  # One more for each try.
-    assert {row["clients"] for row in figures["screens"]} == {1, report["machine"]["cores"]}
-    assert all(row["refused"] == 0 for row in figures["screens"])
+    cores = report["machine"]["cores"]
+    assert {row["clients"] for row in figures["screens"]} == {1, cores, 2 * cores}
+    screens = [*figures["screens"], *figures["cores"]]
+    assert all(row["refused"] == 0 for row in screens)
+    assert all(row["screens_per_core_s"] > 0 for row in screens)
+    assert len(figures["cores"]) == 4
     assert {row["what"].partition(",")[0] for row in figures["memory"]} == {
         "node",
         "gateway",

@@ -12,7 +12,7 @@ import pytest
 from accord.agency.desk import check_listing
 from accord.cli.bench.figures import Report, Section, quantile, rounded, table
 from accord.cli.bench.hash import PEER, _drift, _share_row, _speed_row, _take_turns, _works
-from accord.cli.bench.load import Ask, ask_fingerprints, screen_for
+from accord.cli.bench.load import Ask, Gateway, ask_fingerprints, screen_for
 from accord.cli.bench.loop import Scale
 from accord.cli.bench.machine import children_of, memory_row
 from accord.cli.bench.material import SIZES, Material
@@ -128,14 +128,14 @@ ASK = Ask(b"{}", "application/json", "/v1/screen")
 
 def test_busy_answers_are_counted_and_are_no_screens() -> None:
     with answering((503, ""), (503, ""), (200, "no_match")) as base:
-        row = screen_for(base, [ASK], 1, 0, lambda: None)
+        row = screen_for(Gateway(base), [ASK], 1, 0, lambda: None)
     assert (row["refused"], row["screens"]) == (2, 5)
 
 
 @pytest.mark.parametrize("answer", [(200, "undetermined"), (200, "match"), (400, "no_match")])
 def test_an_answer_that_is_not_no_match_ends_the_benchmark(answer: tuple[int, str]) -> None:
     with answering((200, "no_match"), answer) as base, pytest.raises(Unavailable) as caught:
-        screen_for(base, [ASK], 2, 0, lambda: None)
+        screen_for(Gateway(base), [ASK], 2, 0, lambda: None)
     assert caught.value.code == "bench.answer"
 
 

@@ -7,10 +7,10 @@ keepers stop once the group keys are agreed: real ones run on the agencies' own 
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +18,17 @@ from accord.agency.founding import PLATFORMS_GROUP
 from accord.agency.rulefile import parse_rule_file
 from accord.cli.bench.figures import Report, Row, Section, per_second, quantile, rounded
 from accord.cli.bench.follower import Followed, follow_from_zero
-from accord.cli.bench.load import Client, ask_fingerprints, ask_picture, load_rows
-from accord.cli.bench.machine import children_of, core_count, describe_machine, memory_row
+from accord.cli.bench.load import Ask, Client, Gateway, ask_fingerprints, ask_picture, load_rows
+from accord.cli.bench.machine import (
+    core_count,
+    descendants_of,
+    describe_machine,
+    memory_row,
+    on_cores,
+    runs_module,
+)
 from accord.cli.bench.material import SIZES, Material
+from accord.cli.demo.processes import free_port
 from accord.cli.demo.world import IE, NL, NOORD, PLATFORM, WEST, World, wait_for
 from accord.ledger.epochs import epoch_of
 from accord.ledger.state import PUBLICATIONS, index_key
@@ -37,6 +45,9 @@ FINGERPRINTS: Final = 500
 POLL_S: Final = 0.01
 MATCH_WAIT_S: Final = 60
 LIST_WAIT_S: Final = 3600
+CLIENTS_A_CORE: Final = 2  # So many keep a core busy while an answer is on its way.
+DECODER: Final = "accord.media.worker"
+ONE_CORE: Final = "gateway on one core"
 _RULE: Final = """title: Benchmark rules
 modality: required
 legal_basis:
@@ -94,6 +105,7 @@ class Loop:
         latency = self.latency()
         screens = self.screens()
         memory += self.memory("after the screens")
+        alone = self.on_one_core(screens)
         followed = self.follow()
         cores = core_count()
         parameters: Row = {
@@ -106,7 +118,8 @@ class Loop:
             Section("publish", "Published, approved, logged", (*published, certified)),
             Section("latency", "From a statement to the first match", tuple(latency)),
             Section("follower", "A follower from zero", (*follower_rows(followed), start)),
-            Section("screens", f"Screened by a gateway with {cores} decoders", tuple(screens)),
+            Section("screens", f"Screened by a gateway on {cores} cores", tuple(screens)),
+            Section("cores", f"The same on one core, and what {cores} make of it", tuple(alone)),
             Section("memory", "Memory", (*memory, followed.memory)),
             Section("disk", "Disk", tuple(self.disk())),
         )
@@ -179,7 +192,7 @@ class Loop:
         world = self.world
         count = sum(self.entries.values())
         began = time.perf_counter()
-        world.start_gateway()
+        world.start_gateway(LIST_WAIT_S)
 
         def caught_up() -> bool:
             return int(world.status()["list"]["active_count"]) >= count
@@ -202,29 +215,60 @@ class Loop:
                 endorsed.measure(partial(second.endorse, refs, 1), client, listing, NL)
         return [approved.row(), endorsed.row()]
 
+    @cached_property
+    def asks(self) -> dict[str, list[Ask]]:
+        """Some requests of each kind."""
+        self.tell("making pictures", 0, 0)
+        listings = self.material.listings(FINGERPRINTS)
+        made = {"fingerprints as JSON": [ask_fingerprints(one, NL) for one in listings]}
+        for size in SIZES:
+            pictures = [self.material.picture(size) for _ in range(PICTURES)]
+            made[size.name] = [ask_picture(picture, NL) for picture in pictures]
+        return made
+
     def screens(self) -> list[Row]:
+        gateway = Gateway(self.world.at.gateway, self.world.processes.pids()["gateway"])
+        clients = sorted({1, core_count(), CLIENTS_A_CORE * core_count()})
+        return [
+            row
+            for kind, asks in self.asks.items()
+            for row in load_rows(
+                gateway, kind, asks, clients, self.scale.screen_s, self._telling(kind)
+            )
+        ]
+
+    def on_one_core(self, screens: Sequence[Row]) -> list[Row]:
+        """Another gateway on the same list, kept to one core; clients have all of them."""
+        self.tell("a gateway on one core", 0, 0)
+        url = f"http://127.0.0.1:{free_port()}"
+        with on_cores(1):
+            self.world.start_another_gateway(
+                ONE_CORE, url, LIST_WAIT_S, "--no-follow", "--no-attest"
+            )
+        gateway = Gateway(url, self.world.processes.pids()[ONE_CORE])
+        clients = CLIENTS_A_CORE * core_count()
+        of_all = {row["what"]: row for row in screens if row["clients"] == clients}
         rows: list[Row] = []
-        base, seconds = self.world.at.gateway, self.scale.screen_s
-        clients = sorted({1, core_count()})
-        kinds = ["fingerprints as JSON", *(size.name for size in SIZES)]
-        for number, kind in enumerate(kinds):
-            self.tell(f"screening {kind}", number, len(kinds))
-            if number == 0:
-                asks = [ask_fingerprints(one, NL) for one in self.material.listings(FINGERPRINTS)]
-            else:
-                size = SIZES[number - 1]
-                asks = [ask_picture(self.material.picture(size), NL) for _ in range(PICTURES)]
-
-            def progress(kind: str = kind, number: int = number) -> None:
-                self.tell(f"screening {kind}", number, len(kinds))
-
-            rows += load_rows(base, kind, asks, clients, seconds, progress)
+        for kind, asks in self.asks.items():
+            telling = self._telling(f"{kind} on one core")
+            (row,) = load_rows(gateway, kind, asks, [clients], self.scale.screen_s, telling)
+            rate, of_one = of_all[kind]["screens_per_s"], row["screens_per_s"]
+            times = float(rate or 0) / float(of_one or 1)
+            rows.append({**row, "all_cores_times": rounded(times)})
         return rows
+
+    def _telling(self, kind: str) -> Callable[[], None]:
+        return partial(self.tell, f"screening {kind}", 0, 0)
 
     def memory(self, when: str) -> list[Row]:
         pids = self.world.processes.pids()
-        rows = [memory_row(f"{name}, {when}", [pids[name]]) for name in ("node", "gateway")]
-        decoders = children_of(pids["gateway"])
+        below = descendants_of(pids["gateway"])
+        decoders = [pid for pid in below if runs_module(pid, DECODER)]
+        others = [pid for pid in below if pid not in decoders]
+        rows = [
+            memory_row(f"node, {when}", [pids["node"]]),
+            memory_row(f"gateway, {when}", [pids["gateway"], *others]),
+        ]
         if decoders:
             rows.append(memory_row(f"decoders, {when}", decoders))
         return rows

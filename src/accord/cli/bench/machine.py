@@ -8,7 +8,8 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -59,15 +60,62 @@ def memory_row(what: str, pids: Iterable[int]) -> Row:
 
 def children_of(pid: int) -> list[int]:
     """Process ids of direct children, where /proc tells."""
-    found: list[int] = []
-    for entry in Path("/proc").glob("[0-9]*/status"):
+    return sorted(child for child, fields in _processes().items() if int(fields[1]) == pid)
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Its children, their children, and so on."""
+    found = children_of(pid)
+    for child in list(found):
+        found += descendants_of(child)
+    return found
+
+
+def cpu_seconds(pid: int | None) -> float | None:
+    """Processor time of a process, of its children and theirs, the ended ones among them; None
+    where it is not known."""
+    processes = _processes()
+    if pid is None or pid not in processes:
+        return None
+    ticks = 0
+    for member in (pid, *descendants_of(pid)):
+        fields = processes.get(member)
+        if fields is not None:  # User, system, and the same two of children that were waited for.
+            ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def runs_module(pid: int, name: str) -> bool:
+    """Whether it was started as `python -m name`, where /proc tells."""
+    try:
+        return name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """What this thread starts runs on so few cores; everywhere, where a system cannot do that."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _processes() -> dict[int, list[str]]:
+    """What /proc says of each process, behind its name: state, parent, ..."""
+    found: dict[int, list[str]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
-            lines = entry.read_text().splitlines()
+            found[int(entry.parent.name)] = entry.read_text().rpartition(")")[2].split()
         except OSError:  # It ended meanwhile.
             continue
-        if f"PPid:\t{pid}" in lines:
-            found.append(int(entry.parent.name))
-    return sorted(found)
+    return found
 
 
 def _proc_field(path: Path, field: str) -> int | None:

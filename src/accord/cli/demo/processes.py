@@ -50,6 +50,7 @@ class Processes:
         command: Sequence[str],
         ready_url: str,
         environment: Mapping[str, str] | None = None,
+        wait_s: float = START_WAIT_S,
     ) -> None:
         """Start a child and wait until `ready_url` answers 200. Raises: Unavailable."""
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ class Processes:
                 start_new_session=True,  # Ctrl-C is for us to hand on, in the right order.
             )
         self._children.append((name, child))
-        deadline = time.monotonic() + START_WAIT_S
+        deadline = time.monotonic() + wait_s
         while time.monotonic() < deadline:
             if child.poll() is not None:
                 break

@@ -25,7 +25,7 @@ from accord.agency.founding import (
     platform_application,
 )
 from accord.cli.assemble import AgencyBook, open_desk, open_keeper
-from accord.cli.demo.processes import ACCORD, Processes, free_port
+from accord.cli.demo.processes import ACCORD, START_WAIT_S, Processes, free_port
 from accord.cli.testnet_nodes import Testnet, found_testnet, free_ports
 from accord.client.files import write_durably
 from accord.client.home import GENESIS_FILE, Home, create_home, open_home
@@ -173,11 +173,15 @@ class World:
             self.desk(agency).vote(proposal, approve=True)
         return proposal
 
-    def start_gateway(self) -> None:
+    def start_gateway(self, wait_s: float = START_WAIT_S) -> None:
+        self.start_another_gateway("gateway", self.at.gateway, wait_s)
+
+    def start_another_gateway(self, name: str, url: str, wait_s: float, *options: str) -> None:
+        """One more on the platform's home, which another one may follow for."""
         home = str(self.homes[PLATFORM].path)
-        port = self.at.gateway.rpartition(":")[2]
-        command = [*ACCORD, "gateway", "--home", home, "--trial", "--port", port]
-        self.processes.start("gateway", command, f"{self.at.gateway}/healthz")
+        port = url.rpartition(":")[2]
+        command = [*ACCORD, "gateway", "--home", home, "--trial", "--port", port, *options]
+        self.processes.start(name, command, f"{url}/healthz", wait_s=wait_s)
 
     def start_drive(self) -> None:
         """The example platform's product, which knows the gateway's address and nothing else."""
