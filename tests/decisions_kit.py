@@ -18,7 +18,9 @@ Json = dict[str, Any]
 
 def listing_of(said: Json) -> Listing:
     values = {
-        name: bytes.fromhex(said[name]) for name in ("pdq", "md5", "sha1", "sha256") if name in said
+        name: bytes.fromhex(said[name])
+        for name in ("pdq", "photodna", "md5", "sha1", "sha256")
+        if name in said
     }
     return Listing(
         ClassCode(*said["class"]),

@@ -8,16 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accord.matching.vector_index import (
-    AXES,
-    VECTOR_BYTES,
-    ZONE,
-    Metric,
     VectorIndex,
     _bound_of,
     vector_distances,
 )
+from accord.matching.vector_layout import AXES, VECTOR_BYTES, ZONE
 from accord.native import LIBRARY, Path, best_path
 from accord.registry.columns import Bytes
+from accord.statements.rules import Metric
 from accord.wire.errors import Malformed
 
 PATHS = [path for path in Path if path <= best_path(LIBRARY)]
@@ -68,7 +66,7 @@ def queries_for(random: np.random.Generator, vectors: Bytes) -> Bytes:
 
 @ANY_PATH
 @pytest.mark.parametrize("family", [uniform, alike, extreme, identical])
-@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("metric", [Metric.L1, Metric.L2])
 def test_it_finds_what_a_scan_finds(path: Path, family: Family, metric: Metric) -> None:
     random = np.random.default_rng(91)
     vectors = family(random, 9000)

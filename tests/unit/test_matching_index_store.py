@@ -1,35 +1,27 @@
-"""The index file: whole or not there, refused by name, shared, replaced under running queries."""
+"""The index files: whole or not there, refused by name, shared, replaced under running queries."""
 
-import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from accord.matching.index import MatchIndex, fits
+from accord.matching.index import Bases, MatchIndex, fits
+from accord.matching.index_file import PAGE, Header, encode_header, parse_header, size_of
 from accord.matching.index_kernel import Kernel, distances_of
-from accord.matching.index_layout import (
-    BANDED_MIN,
-    MAGIC,
-    PAGE,
-    Header,
-    encode_header,
-    layout_for,
-    parse_header,
-    permuted,
-)
+from accord.matching.index_layout import BANDED_MIN, MAGIC, layout_for, pdq_kind, permuted
 from accord.matching.index_native import kernels
 from accord.matching.index_ring import Ring
-from accord.registry import Snapshot
+from accord.registry import Registry, Snapshot
 from accord.registry.columns import Bytes, Rows
 from accord.scan import index_store
-from accord.scan.index_store import FILE, Disk, IndexStore
+from accord.scan.index_store import FILE, IndexStore
 from accord.statements.batch import Listing
 from accord.wire.errors import AccordError, Malformed, Unavailable, Unproven
+from index_kit import DyingDisk, Killed
 from registry_kit import A1, World
 
 COUNT = 3000  # With bands.
@@ -103,14 +95,14 @@ def test_a_file_that_is_not_whole_is_refused_by_name(tmp_path: Path) -> None:
             assert refused(store, damaged) == "index.corrupt", number
 
 
-def test_another_order_of_bits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = encode_header(Header(layout_for(5), (bytes(32), bytes(32))))
+def test_another_order_of_bits_is_refused() -> None:
+    kind = pdq_kind()
+    data = encode_header(kind, Header(layout_for(5), (bytes(32), bytes(32))))
     assert data.startswith(MAGIC)
-    size = layout_for(5).size
-    assert parse_header(data, size).layout == layout_for(5)
-    monkeypatch.setattr("accord.matching.index_layout.order_sha256", lambda: b"\1" * 32)
+    size = size_of(layout_for(5))
+    assert parse_header(kind, data, size).layout == layout_for(5)
     with pytest.raises(Malformed, match=r"index\.order"):
-        parse_header(data, size)
+        parse_header(replace(kind, agreed=b"\1" * 32), data, size)
 
 
 @pytest.mark.parametrize("kernel", kernels(), ids=lambda kernel: kernel.name)
@@ -129,59 +121,6 @@ def test_no_damage_leads_outside_of_an_array(kernel: Kernel) -> None:
         except Unproven as err:
             told += err.code == "index.corrupt"
     assert told > 10
-
-
-class Killed(BaseException):
-    """The process is gone: nothing after it runs but what the system itself does."""
-
-
-class DyingDisk(Disk):
-    """Dies at its write number `at`: before it, half-way through, or just after."""
-
-    def __init__(self, at: int, how: str) -> None:
-        self.left, self.how = at, how
-
-    def _do(self, half: Callable[[], None], whole: Callable[[], None]) -> None:
-        self.left -= 1
-        if self.left >= 0:
-            whole()
-            return
-        if self.how == "full":
-            raise OSError(28, "No space left on device")
-        if self.how == "torn":
-            half()
-        if self.how == "after":
-            whole()
-        raise Killed
-
-    def create(self, path: Path) -> int:
-        made: list[int] = []
-        try:
-            self._do(lambda: None, lambda: made.append(super(DyingDisk, self).create(path)))
-        except Killed:
-            for descriptor in made:
-                os.close(descriptor)
-            raise
-        return made[0]
-
-    def write(self, descriptor: int, data: memoryview, at: int) -> None:
-        parent = super()
-        self._do(
-            lambda: parent.write(descriptor, data[: len(data) // 2], at),
-            lambda: parent.write(descriptor, data, at),
-        )
-
-    def sync(self, descriptor: int) -> None:
-        parent = super()
-        self._do(lambda: None, lambda: parent.sync(descriptor))
-
-    def replace(self, old: Path, new: Path) -> None:
-        parent = super()
-        self._do(lambda: None, lambda: parent.replace(old, new))
-
-    def sync_directory(self, path: Path) -> None:
-        parent = super()
-        self._do(lambda: None, lambda: parent.sync_directory(path))
 
 
 @pytest.mark.parametrize("how", ["before", "torn", "after", "full"])
@@ -236,7 +175,7 @@ def test_a_killed_process_leaves_a_whole_index(tmp_path: Path) -> None:
 def test_one_writes_at_a_time_and_readers_never_wait(tmp_path: Path) -> None:
     store, other = IndexStore(tmp_path), IndexStore(tmp_path)
     write(store, pdqs(8))
-    with store._lock():
+    with store._rings.file.lock():
         with pytest.raises(Unavailable, match=r"index\.store"):
             write(other, pdqs(9))
         check_holds(other.load(), pdqs(8))
@@ -302,12 +241,17 @@ def test_two_processes_share_one_mapping(tmp_path: Path) -> None:
         assert sizes["Private_Dirty"] + sizes["Anonymous"] == 0
 
 
-def snapshot_of(bits: Bytes) -> Snapshot:
+def world_of(bits: Bytes) -> World:
+    """Two entries for each 500 listings: published, approved."""
     world = World()
     for start in range(0, len(bits), 500):
         part = bits[start : start + 500]
         world.publish("ada", *[Listing(A1, pdq=b.tobytes(), pdq_quality=80) for b in part])
-    return world.registry().snapshot()
+    return world
+
+
+def snapshot_of(bits: Bytes) -> Snapshot:
+    return world_of(bits).registry().snapshot()
 
 
 @pytest.fixture
@@ -320,40 +264,52 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 def test_a_store_opens_merges_and_hands_out_what_fits(tmp_path: Path) -> None:
     bits = pdqs(16, 2600)
-    first, second = snapshot_of(bits[:2000]), snapshot_of(bits)
-    every = {snapshot.count: rows_of(bits[: snapshot.count]) for snapshot in (first, second)}
+    entries, registry = world_of(bits).entries, Registry()
+    registry.fold_all(entries[:8])
+    first, every = registry.snapshot(), {count: rows_of(bits[:count]) for count in (2000, 2600)}
     store = IndexStore(tmp_path)
-    assert store.newest(first) is None
+    assert not store.newest(first).is_any
     index = MatchIndex.build(first, every[2000])
     assert store.offer(index), "there is no file yet"
     store.wait()
-    ring = store.newest(first)
+    ring = store.newest(first).pdq
     assert ring is not None
     assert ring.memory.readonly
-    assert store.newest(first) is None, "each file is handed out once"
-    index = index.rebased(ring)
+    assert not store.newest(first).is_any, "each file is handed out once"
+    assert store.adopt(registry), "the column was written beside"
+    assert not store.adopt(registry)
+    index = index.rebased(Bases(ring), registry.snapshot())
     assert (index.base, len(index.delta)) == (ring, 0)
     assert not store.offer(index), "nothing has changed"
 
+    registry.fold_all(entries[8:])
+    second = registry.snapshot()
+    assert [len(run) for run in second.values["pdq"].runs()] == [2000, 600]
     index = index.extended(second, every[2600][:2010])
     assert (index.base, len(index.delta)) == (ring, 10), "the base is kept, the delta is new"
-    assert not store.offer(index), "ten rows are not worth a file"
+    assert store.offer(index), "600 rows of the column are worth a file, ten of the index are not"
+    store.wait()
+    assert not store.newest(second).is_any
+    assert store.adopt(registry)
+    second = registry.snapshot()
+    assert [len(run) for run in second.values["pdq"].runs()] == [2600, 0]
+    assert not (tmp_path / "md5.column").exists(), "there is no MD5"
     index = index.extended(second, every[2600][40:2400])
     assert (index.base, len(index.delta), index.changed) == (ring, 400, 440)
     assert store.offer(index)
     store.wait()
-    merged = store.newest(second)
+    merged = store.newest(second).pdq
     assert merged is not None
     assert np.array_equal(merged.rows, every[2600][40:2400])
-    again = index.rebased(merged)
+    again = index.rebased(Bases(merged))
     for row in (0, 39, 40, 1999, 2399, 2400):
         found = [list(i.near(bits[row].tobytes(), 31).rows) for i in (index, again)]
         assert found == [[row]] * 2 if 40 <= row < 2400 else [[]] * 2
 
     other = IndexStore(tmp_path)  # Another process, and one with another registry.
-    assert other.newest(second) is not None
-    assert IndexStore(tmp_path).newest(snapshot_of(bits[::-1])) is None
-    assert IndexStore(tmp_path).newest(first) is None, "it holds rows that are not there yet"
+    assert other.newest(first).pdq is None, "it holds rows that are not there yet"
+    assert other.newest(second).pdq is not None, "and was not given up for that"
+    assert IndexStore(tmp_path).newest(snapshot_of(bits[::-1])).pdq is None
 
 
 @pytest.mark.usefixtures("small")
@@ -363,11 +319,11 @@ def test_a_damaged_file_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureF
     index = MatchIndex.build(snapshot, rows_of(bits))
     store = IndexStore(tmp_path)
     store.path.write_bytes(b"\0" * 5000)
-    assert store.newest(snapshot) is None
+    assert store.newest(snapshot).pdq is None
     assert "index.foreign" in caplog.text
     assert store.offer(index)
     store.wait()
-    ring = store.newest(snapshot)
+    ring = store.newest(snapshot).pdq
     assert ring is not None
     check_holds(ring, bits)
 

@@ -24,12 +24,13 @@ from accord.matching.decision import (
     decision_view,
     query_of,
 )
-from accord.matching.index import Candidates, MatchIndex
+from accord.matching.index import Bases, Candidates, MatchIndex
 from accord.matching.screen import Screen, build_screen
 
 __all__ = [
     "Answer",
     "Applied",
+    "Bases",
     "Candidates",
     "Cap",
     "Conflict",

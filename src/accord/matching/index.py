@@ -1,16 +1,17 @@
-"""Every active listing that equals a digest or lies within a distance of a PDQ, exactly.
+"""Every active listing that equals a digest or lies within a distance of a fingerprint, exactly.
 
-Not here: which of them matter (decide), how PDQs are found (index_ring), files (scan.index_store).
+Not here: which of them matter (decide), how PDQs are found (index_ring) and vectors (vector_index),
+how digests are (registry.columns), files (scan.index_store).
 Invariants: an index never changes; its answers are those of a scan of every wanted row, ties
 included.
 Units: on one core of a 2.6 GHz server a PDQ costs about 8 us among a million rows and 30 us among
-ten million, a digest 70 us; BENCHMARKS.md has the rest.
+ten million, a vector 30 us and 230 us, a digest 10 us; BENCHMARKS.md has the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from accord.matching.index_kernel import Matches
 from accord.matching.index_layout import PDQ_BYTES
 from accord.matching.index_native import kernel_of
 from accord.matching.index_ring import Ring
+from accord.matching.vector_index import VectorIndex, no_vectors
 from accord.registry.columns import Bytes, Flags, Rows
 from accord.registry.listings import Snapshot
 from accord.statements.rules import Algorithm, Metric
@@ -27,10 +29,9 @@ from accord.wire.errors import Malformed
 _CHANGED_SHARE: Final = 4  # Built anew when rows gone and rows new are more than one in so many.
 _TOGETHER_MIN: Final = 16  # Fewer queries are asked one by one: the answers need no sorting apart.
 _BLOCK_ROWS: Final = 1 << 18  # Compared at a time when an index is held against a snapshot.
-Distances = NDArray[np.uint16]
+Distances = NDArray[np.uint32]
 _NO_ROWS: Final[Rows] = np.empty(0, dtype=np.uint32)
-_NO_DISTANCES: Final[Distances] = np.empty(0, dtype=np.uint16)
-_NOTHING: Final[tuple[Rows, Bytes]] = (_NO_ROWS, np.empty((0, PDQ_BYTES), dtype=np.uint8))
+_NO_DISTANCES: Final[Distances] = np.empty(0, dtype=np.uint32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +39,8 @@ class Candidates:
     """What one look-up found. Shape: aligned, by distance and then row; digests have distance 0.
     Units: distances of `metric`, squared for L2.
 
-    `quality` is the query's, 100 for a digest.
+    `quality` is the query's, 100 where the algorithm has none. What listing a row is, no look-up
+    has to say: `Snapshot.encode_refs`.
     """
 
     algorithm: Algorithm
@@ -48,59 +50,87 @@ class Candidates:
     metric: Metric = Metric.HAMMING
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Bases:
+    """What an index may be built on, such as files. Each `fits` the snapshot (`vectors_fit`)."""
+
+    pdq: Ring | None = None
+    photodna: VectorIndex | None = None
+
+    @property
+    def is_any(self) -> bool:
+        return self.pdq is not None or self.photodna is not None
+
+
 @dataclass(frozen=True, eq=False)
 class MatchIndex:
     """An immutable index over some rows of a snapshot.
 
-    `base` and `delta` hold the PDQs of all wanted rows, each row in one of them; `wanted` is a
-    flag for each row of the snapshot. Rows that are no longer wanted may stay in both: they are
-    dropped when found.
+    `base` and `delta` hold the PDQs of all wanted rows, each row in one of them, and `vectors` and
+    `vector_delta` the PhotoDNAs; digests are found in the snapshot. `wanted` is a flag for each
+    row of the snapshot. Rows that are no longer wanted may stay anywhere: they are dropped when
+    found.
     """
 
     snapshot: Snapshot
     wanted: Flags
     base: Ring
     delta: Ring
+    vectors: VectorIndex
+    vector_delta: VectorIndex
 
     @classmethod
-    def build(cls, snapshot: Snapshot, rows: Rows, base: Ring | None = None) -> "MatchIndex":
-        """An index with `rows` wanted. `base`, if there is one, `fits` the snapshot.
+    def build(cls, snapshot: Snapshot, rows: Rows, bases: Bases | None = None) -> "MatchIndex":
+        """An index with `rows` wanted. What `bases` has fits the snapshot.
 
-        Cost: what is not in the base, 2 ms for 10,000 rows, and 2 ms a million rows; without a
-        base, or if too much of it has changed, 0.4 s a million rows.
+        Cost: what is not in a base, 2 ms for 10,000 PDQs and 30 ms for vectors, and 2 ms a million
+        rows; without a base, or if too much of it has changed, 0.4 s a million PDQs and 2 s a
+        million vectors.
         """
-        wanted = _flags(snapshot, rows)
-        if base is not None:
-            known = _flags(snapshot, base.rows)
-            delta = Ring.build(*_pdqs(snapshot, rows[~known[rows]]))
-            index = cls(snapshot, wanted, base, delta)
-            if index.changed * _CHANGED_SHARE <= len(base):
-                return index
-        return cls(snapshot, wanted, Ring.build(*_pdqs(snapshot, rows)), Ring.build(*_NOTHING))
+        wanted, given = _flags(snapshot, rows), bases or Bases()
 
-    def extended(self, snapshot: Snapshot, rows: Rows, base: Ring | None = None) -> "MatchIndex":
+        def ring(some: Rows) -> Ring:
+            return Ring.build(*_values_of(snapshot, "pdq", some))
+
+        def vectors(some: Rows) -> VectorIndex:
+            found, values = _values_of(snapshot, "photodna", some)
+            return VectorIndex.build(found, values) if len(found) else no_vectors()
+
+        base, delta = _pair(given.pdq, wanted, rows, ring)
+        large, small = _pair(given.photodna, wanted, rows, vectors)
+        return cls(snapshot, wanted, base, delta, large, small)
+
+    def extended(self, snapshot: Snapshot, rows: Rows, bases: Bases | None = None) -> "MatchIndex":
         """The index of a later snapshot with `rows` wanted in all; same answers as `build`."""
-        return MatchIndex.build(snapshot, rows, self.base if base is None else base)
+        given = bases or Bases()
+        pdq = self.base if given.pdq is None else given.pdq
+        photodna = self.vectors if given.photodna is None else given.photodna
+        return MatchIndex.build(snapshot, rows, Bases(pdq, photodna))
 
-    def rebased(self, base: Ring) -> "MatchIndex":
-        """The same rows of the same snapshot on another base, which `fits` it."""
-        return MatchIndex.build(self.snapshot, np.flatnonzero(self.wanted).astype(np.uint32), base)
+    def rebased(self, bases: Bases, snapshot: Snapshot | None = None) -> "MatchIndex":
+        """The same rows on other bases. `snapshot`: the same one, lying elsewhere."""
+        rows = np.flatnonzero(self.wanted).astype(np.uint32)
+        return self.extended(snapshot or self.snapshot, rows, bases)
 
     @cached_property
     def changed(self) -> int:
-        """Rows that a base made now would gain or lose."""
-        dead = len(self.base) - int(np.count_nonzero(self.wanted[self.base.rows]))
-        return dead + len(self.delta)
+        """Rows that a base of PDQs made now would gain or lose."""
+        return _changed(self.base, self.delta, self.wanted)
 
-    def merged(self) -> tuple[Rows, Bytes]:
-        """The rows of a base made now, and their PDQs."""
-        return _pdqs(self.snapshot, np.flatnonzero(self.wanted).astype(np.uint32))
+    @cached_property
+    def vectors_changed(self) -> int:
+        """Rows that a base of vectors made now would gain or lose."""
+        return _changed(self.vectors, self.vector_delta, self.wanted)
+
+    def merged(self, scheme: str = "pdq") -> tuple[Rows, Bytes]:
+        """The rows of a base made now, and their PDQs, or another scheme's values."""
+        return _values_of(self.snapshot, scheme, np.flatnonzero(self.wanted).astype(np.uint32))
 
     def exact(self, algorithm: Algorithm, digest: bytes) -> Candidates:
         """Rows with this very digest."""
         rows = self.snapshot.values[algorithm.value].equal_to(digest)
         rows = rows[self.wanted[rows]]
-        return Candidates(algorithm, rows, np.zeros(len(rows), dtype=np.uint16))
+        return Candidates(algorithm, rows, np.zeros(len(rows), dtype=np.uint32))
 
     def near(self, bits: bytes, threshold_bits: int, quality: int = 100) -> Candidates:
         """Rows within `threshold_bits` of a PDQ. Raises: Malformed; Unproven, see `Ring`."""
@@ -132,6 +162,20 @@ class MatchIndex:
             start = end
         return tuple(answers)
 
+    def near_vector(self, vector: bytes, threshold: int, metric: Metric) -> Candidates:
+        """Rows within `threshold` of a PhotoDNA, by L1 or L2. Raises: Malformed."""
+        parts = [
+            (index.rows[found["place"]], found["distance"])
+            for index in (self.vectors, self.vector_delta)
+            for found in [index.ask(vector, threshold, metric)]
+        ]
+        rows = np.concatenate([rows for rows, _ in parts])
+        distances = np.concatenate([distances for _, distances in parts])
+        keep = self.wanted[rows]
+        rows, distances = rows[keep], distances[keep]
+        ranked = np.lexsort((rows, distances))
+        return Candidates(Algorithm.PHOTODNA, rows[ranked], distances[ranked], metric=metric)
+
     def _wanted(self, found: Matches, fresh: Matches) -> tuple[NDArray[np.uint32], Rows, Distances]:
         """Matches of base and delta that are wanted, by query, distance and row."""
         rows = np.concatenate([self.base.rows[found["place"]], self.delta.rows[fresh["place"]]])
@@ -140,7 +184,7 @@ class MatchIndex:
         rows, both = rows[keep], both[keep]
         ranked = np.lexsort((rows, both["distance"], both["query"]))
         both = both[ranked]
-        return both["query"], rows[ranked], both["distance"].astype(np.uint16)
+        return both["query"], rows[ranked], both["distance"]
 
 
 _NO_MATCHES: Final = (_NO_ROWS, _NO_DISTANCES)
@@ -161,11 +205,47 @@ def fits(ring: Ring, snapshot: Snapshot) -> bool:
         there, places = column.places_of(ring.rows[start : start + _BLOCK_ROWS])
         if not there.all():
             return False
-        bits = np.ascontiguousarray(column.values[places])
+        bits = np.ascontiguousarray(column.at(places))
         kernel.permute(bits, bits)
         if not np.array_equal(bits, ring.table.hashes[start : start + _BLOCK_ROWS]):
             return False
     return True
+
+
+def vectors_fit(index: VectorIndex, snapshot: Snapshot) -> bool:
+    """`fits`, for vectors. Cost: about 150 ms a million rows."""
+    if len(index) == 0:
+        return True
+    if int(index.rows.max()) >= snapshot.count or len(np.unique(index.rows)) < len(index):
+        return False
+    column = snapshot.values["photodna"]
+    for start in range(0, len(index), _BLOCK_ROWS):
+        there, places = column.places_of(index.rows[start : start + _BLOCK_ROWS])
+        if not there.all():
+            return False
+        if not np.array_equal(column.at(places), index.vectors[start : start + _BLOCK_ROWS]):
+            return False
+    return True
+
+
+X = TypeVar("X", Ring, VectorIndex)
+
+
+def _pair(base: X | None, wanted: Flags, rows: Rows, build: Callable[[Rows], X]) -> tuple[X, X]:
+    """Base and delta that hold all of `rows`: on the base that there is, unless too much of it
+    has changed."""
+    if base is not None and len(base):
+        known = np.zeros(len(wanted), dtype=np.bool_)
+        known[base.rows] = True
+        delta = build(rows[~known[rows]])
+        if _changed(base, delta, wanted) * _CHANGED_SHARE <= len(base):
+            return base, delta
+    return build(rows), build(_NO_ROWS)
+
+
+def _changed(base: Ring | VectorIndex, delta: Ring | VectorIndex, wanted: Flags) -> int:
+    dead = len(base) - int(np.count_nonzero(wanted[base.rows]))
+    return dead + len(delta)
 
 
 def _flags(snapshot: Snapshot, rows: Rows) -> Flags:
@@ -174,9 +254,9 @@ def _flags(snapshot: Snapshot, rows: Rows) -> Flags:
     return flags
 
 
-def _pdqs(snapshot: Snapshot, rows: Rows) -> tuple[Rows, Bytes]:
-    """Those of `rows` that have a PDQ, ascending, and the PDQs."""
+def _values_of(snapshot: Snapshot, scheme: str, rows: Rows) -> tuple[Rows, Bytes]:
+    """Those of `rows` that have a value, ascending, and the values."""
     rows = np.sort(rows)
-    column = snapshot.values["pdq"]
+    column = snapshot.values[scheme]
     there, places = column.places_of(rows)
-    return rows[there], column.values[places[there]]
+    return rows[there], column.at(places[there])

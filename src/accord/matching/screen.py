@@ -4,17 +4,17 @@ A gateway builds the next screen from the last one after each delta and swaps th
 requests under way finish on the screen they began with.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from accord.ledger.state import Reader
 from accord.matching.decide import applicable, decide
 from accord.matching.decision import Applied, Context, Decision, Place, Query
-from accord.matching.index import Candidates, MatchIndex
-from accord.matching.index_ring import Ring
+from accord.matching.index import Bases, Candidates, MatchIndex
+from accord.registry.columns import Values
 from accord.registry.listings import Registry, Snapshot
 from accord.registry.obligation import PlatformObligations, platform_obligations
-from accord.statements.rules import Algorithm
+from accord.statements.rules import Algorithm, Metric
 from accord.wire.ids import MemberId
 from accord.wire.limits import PDQ_DRIFT_MAX, PDQ_QUALITY_DRIFT_MAX
 
@@ -92,7 +92,26 @@ class Screen:
             answers = self.index.near_many(asked, threshold)
             for (number, _, _), candidates in zip(frames, answers, strict=True):
                 found[number].append(candidates)
+        widest: dict[Metric, int] = {}  # Clauses of one metric share a look-up.
+        for active in clauses:
+            if (by_vector := active.clause.near_by(Algorithm.PHOTODNA)) is not None:
+                known = widest.get(by_vector.metric, 0)
+                widest[by_vector.metric] = max(known, by_vector.threshold)
+        for number, query in enumerate(queries):
+            found[number] += [
+                self.index.near_vector(vector, threshold, metric)
+                for algorithm, vector in query.vectors
+                if algorithm is Algorithm.PHOTODNA
+                for metric, threshold in widest.items()
+            ]
         return found
+
+    def relocated(self, values: Mapping[str, Values], bases: Bases) -> "Screen":
+        """The same screen, its columns and indexes held elsewhere, such as in files. `values` are
+        the very same, and `bases` fit. No answer changes."""
+        snapshot = replace(self.obligations.snapshot, values=values)
+        obligations = replace(self.obligations, snapshot=snapshot)
+        return replace(self, obligations=obligations, index=self.index.rebased(bases, snapshot))
 
 
 def build_screen(
@@ -101,20 +120,20 @@ def build_screen(
     platform: MemberId,
     checkpoint: Place,
     previous: Screen | None = None,
-    base_for: Callable[[Snapshot], Ring | None] | None = None,
+    bases_for: Callable[[Snapshot], Bases] | None = None,
 ) -> Screen:
     """The screen of what `registry` and `state` have folded, which must end at `checkpoint`.
 
-    `base_for` may know a base for the index, such as a file: one that `fits` the snapshot.
+    `bases_for` may know bases for the index, such as files: they fit the snapshot.
     Cost: 10,000 listings on top of a million, three jurisdictions: see docs/spec/decisions.md.
     Raises: Unavailable, as `platform_obligations`; the previous screen goes on meanwhile.
     """
     snapshot = registry.snapshot()
     memo = {} if previous is None else dict(previous.memo)
     obligations = platform_obligations(snapshot, state, platform, memo=memo)
-    base = None if base_for is None else base_for(snapshot)
+    bases = None if bases_for is None else bases_for(snapshot)
     if previous is None:
-        index = MatchIndex.build(snapshot, obligations.active_rows, base)
+        index = MatchIndex.build(snapshot, obligations.active_rows, bases)
     else:
-        index = previous.index.extended(snapshot, obligations.active_rows, base)
+        index = previous.index.extended(snapshot, obligations.active_rows, bases)
     return Screen(obligations, index, checkpoint, memo)

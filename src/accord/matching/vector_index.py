@@ -12,43 +12,38 @@ within r by L1 lies within r by L2. All of this is in whole numbers, so nothing 
 left is compared whole.
 
 Rows are put in an order that keeps neighbours together, in zones of 64, and zones in fields of 64.
-Not here: which rows matter, files.
+Not here: which rows matter (index), where arrays lie (vector_layout), files (scan.index_file).
 Units: 173 bytes a row.
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from accord.matching.index_file import section_of, view
+from accord.matching.vector_layout import AXES, VECTOR_BYTES, ZONE, VectorLayout
 from accord.native import LIBRARY, PATH, Path, fault_of
 from accord.registry.columns import Bytes, Rows
+from accord.statements.rules import Metric
 from accord.wire.errors import Malformed
 
-VECTOR_BYTES: Final = 144
-AXES: Final = 24
-ZONE: Final = 64  # Rows of a zone, zones of a field.
 VECTOR_MATCH: Final = np.dtype([("place", "<u4"), ("distance", "<u4")])
 VectorMatches = NDArray[np.void]  # Of VECTOR_MATCH: place in the index; L1, or L2 squared.
 NO_VECTORS: Final[VectorMatches] = np.empty(0, dtype=VECTOR_MATCH)
 NO_VECTORS.setflags(write=False)
 _SCALE: Final = 1024  # Of the axes: their rounding errors are then a tenth of a percent.
 _SAMPLE: Final = 50_000  # Rows that the axes are found from.
+_AXES_MIN: Final = 1024  # Fewer rows are compared sooner than their directions are found.
 _BLOCK: Final = 1 << 16
 _KEY_BITS: Final = 40  # Of the order: some 2^24 rows are told apart long before.
 _EVERY_ROW: Final = 2**64 - 1
 _ROOM: Final = 256
 _Out = ctypes.c_char * (_ROOM * VECTOR_MATCH.itemsize)
-
-
-class Metric(StrEnum):
-    L1 = "l1"  # Sum of absolute differences.
-    L2 = "l2"  # Euclidean.
 
 
 def vector_distances(vectors: Bytes, query: Bytes, metric: Metric) -> NDArray[np.int64]:
@@ -88,6 +83,7 @@ class VectorIndex:
     rows: Rows
     vectors: Bytes
     cells: Cells
+    is_mapped: bool
     search: "Callable[[bytes, int, int, Metric], VectorMatches]"
 
     @classmethod
@@ -113,7 +109,49 @@ class VectorIndex:
             _in_blocks(field_high),
         )
         ordered = np.ascontiguousarray(vectors[order])
-        return cls(rows[order], ordered, cells, _searcher(ordered, cells, path))
+        return cls(rows[order], ordered, cells, False, _searcher(ordered, cells, path))
+
+    @classmethod
+    def open(cls, layout: VectorLayout, memory: memoryview, path: Path = PATH) -> "VectorIndex":
+        """An index that lies in `memory`. Cost: none, nothing but the axes is read."""
+        (rows, _), (vectors, _), (codes, _), (zones, _), (fields, _), (axes, _) = layout.sections
+        box, wide = AXES * ZONE, AXES * VECTOR_BYTES
+
+        def boxes(start: int, count: int) -> Bytes:
+            return view(memory, start, count * box, "u1").reshape(count, AXES, ZONE)
+
+        weights = view(memory, axes, wide, "<i2").reshape(AXES, VECTOR_BYTES)
+        cells = Cells(
+            weights,
+            view(memory, axes + 2 * wide, AXES, "<i4"),
+            layout.detail,
+            _bound_of(weights),
+            boxes(codes, layout.zones),
+            boxes(zones, layout.fields),
+            boxes(zones + layout.fields * box, layout.fields),
+            boxes(fields, layout.groups),
+            boxes(fields + layout.groups * box, layout.groups),
+        )
+        flat = view(memory, vectors, layout.count * VECTOR_BYTES, "u1")
+        ordered = flat.reshape(layout.count, VECTOR_BYTES)
+        found = view(memory, rows, layout.count, "<u4")
+        return cls(found, ordered, cells, memory.readonly, _searcher(ordered, cells, path))
+
+    def sections(self) -> tuple[VectorLayout, Iterator[memoryview]]:
+        """The bytes of this index, section by section. Cost: a copy of one section at a time."""
+        cells = self.cells
+        layout = VectorLayout(len(self.rows), cells.shift)
+        axes = np.concatenate([_raw(cells.axes), _raw(cells.origin)])
+        arrays: tuple[NDArray[Any], ...] = (
+            self.rows,
+            self.vectors,
+            cells.codes,
+            np.stack([cells.zone_low, cells.zone_high]),
+            np.stack([cells.field_low, cells.field_high]),
+            axes,
+        )
+        sized = zip(layout.sections, arrays, strict=True)
+        return layout, (section_of(array, size) for (_, size), array in sized)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -131,12 +169,24 @@ class VectorIndex:
         return found[np.lexsort((self.rows[found["place"]], found["distance"]))]
 
 
+def _raw(array: NDArray[Any]) -> Bytes:
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return little.reshape(-1).view(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def no_vectors() -> VectorIndex:
+    """An index of no rows."""
+    nothing = np.empty((0, VECTOR_BYTES), dtype=np.uint8)
+    return VectorIndex.build(np.empty(0, dtype=np.uint32), nothing)
+
+
 def _axes_of(vectors: Bytes) -> NDArray[np.int16]:
     """The main directions of a sample of the rows, as whole numbers. Any axes give the same
     answers, these pass over most."""
     sample = vectors[:: max(1, len(vectors) // _SAMPLE)].astype(np.float64)
-    if len(sample) < 2:
-        sample = np.eye(VECTOR_BYTES)
+    if len(sample) < _AXES_MIN:
+        return np.eye(AXES, VECTOR_BYTES, dtype=np.int16) * np.int16(_SCALE)
     centred = sample - sample.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)
     main = directions[:, ::-1][:, :AXES].T

@@ -4,7 +4,8 @@ Not here: whether a statement was allowed (the ledger fold decided that before),
 where (obligation), names and numbers for people (views).
 Invariants: a function of the entries and of which batches opened, not of how they were chunked;
 a row never moves; statements about a batch that did not open for us change nothing.
-No Python object exists per listing: about 120 bytes of arrays with a PDQ, 190 with all digests.
+No Python object exists per listing: about 120 bytes of arrays with a PDQ, 240 with all digests,
+of which files that processes share hold all but 75 (`Registry.adopt`).
 Source: docs/spec/registry.md, section Fold.
 """
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accord.follow.delta import FoldedEntry
-from accord.registry.columns import Bytes, Flags, Growing, GrowingValues, Masks, Rows, Values
+from accord.registry.columns import Bytes, Flags, Growing, GrowingValues, Masks, Rows, Run, Values
 from accord.statements.batch import WIDTHS, Batch, Column
 from accord.statements.bodies import Approve, Dispute, DisputeReason, Endorse, Publish, Withdraw
 from accord.statements.rules import ClassCode
@@ -28,7 +29,7 @@ from accord.wire.ids import GroupId, ListingRef, MemberId
 from accord.wire.limits import AGENCIES_MAX
 
 FOLD_VERSION: Final = 1  # What `Parameters.fold_version` must be for this software to answer.
-SCHEMES: Final = ("md5", "pdq", "sha1", "sha256")
+SCHEMES: Final = ("md5", "pdq", "photodna", "sha1", "sha256")
 LEVELS: Final = 3  # Review levels of an endorsement.
 NOT_APPROVED: Final = -1
 REASONS: Final = tuple(DisputeReason)
@@ -166,6 +167,11 @@ class Registry:
         self._quality = Growing(np.uint8)
 
     @property
+    def count(self) -> int:
+        """Rows so far."""
+        return self._class_of.count
+
+    @property
     def unopened(self) -> int:
         """As `Snapshot.unopened`, of what was folded so far."""
         return self._unopened
@@ -269,6 +275,15 @@ class Registry:
             raise Broken("registry.agencies", limit=AGENCIES_MAX)
         return bit
 
+    def values(self) -> Mapping[str, Values]:
+        """The columns of fingerprints and digests so far, by scheme."""
+        return {scheme: values.freeze() for scheme, values in self._values.items()}
+
+    def adopt(self, scheme: str, base: Run) -> bool:
+        """Hold a column's first rows where `base` lies, if they are the very same: a file that
+        many processes map. No answer changes. Whether it did."""
+        return self._values[scheme].adopt(base)
+
     def snapshot(self) -> Snapshot:
         """What was folded so far. Cost: a copy of the masks (33 bytes a listing); what only grows
         is shared."""
@@ -302,7 +317,7 @@ class Registry:
             withdrawn=self._withdrawn.view().copy(),
             endorsed=tuple(masks.view().copy() for masks in self._endorsed),
             disputed=self._disputed.view().copy(),
-            values={scheme: values.freeze() for scheme, values in self._values.items()},
+            values=self.values(),
             pdq_quality=self._quality.view(),
         )
 
@@ -339,11 +354,16 @@ def registry_digest(snapshot: Snapshot) -> bytes:
         snapshot.disputed,
         snapshot.pdq_quality,
     ]
-    values = [snapshot.values[scheme] for scheme in SCHEMES]
-    columns = [*scalars, *(array for item in values for array in (item.rows, item.values))]
-    for column in columns:
-        parts.append(column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes())
+    parts += [_bytes_of(column) for column in scalars]
+    for scheme in SCHEMES:
+        runs = snapshot.values[scheme].runs()
+        parts.append(b"".join(_bytes_of(run.rows) for run in runs))
+        parts.append(b"".join(_bytes_of(run.values) for run in runs))
     return labelled_sha256("registry", *parts)
+
+
+def _bytes_of(column: NDArray[Any]) -> bytes:
+    return column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _find(entries: NDArray[np.int64], entry: int) -> int | None:

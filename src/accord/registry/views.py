@@ -143,17 +143,24 @@ def find(
     """Listings of any status with this digest, or within a distance of this PDQ, closest first;
     at most `limits.CANDIDATES_MAX`. Raises: Malformed, for a scheme or length that cannot be."""
     column = snapshot.values.get(scheme)
-    if column is None or len(value) != column.values.shape[1]:
+    if column is None or len(value) != column.width:
         raise Malformed("registry.value", scheme=scheme[:32], size=len(value))
     if scheme != "pdq" or distance_bits == 0:
         rows = column.equal_to(value)[:CANDIDATES_MAX]
         return tuple(Found(0, snapshot.ref_of(int(row))) for row in rows)
-    differing = column.values.view(np.uint64) ^ np.frombuffer(value, dtype=np.uint64)
-    distances = np.bitwise_count(differing).sum(axis=1, dtype=np.uint16)
+    query = np.frombuffer(value, dtype=np.uint64)
+    distances = np.concatenate(
+        [
+            np.bitwise_count(run.values.view(np.uint64) ^ query).sum(axis=1, dtype=np.uint16)
+            for run in column.runs()
+        ]
+    )
     places = np.flatnonzero(distances <= distance_bits)
     ranked = places[np.argsort(distances[places], kind="stable")][:CANDIDATES_MAX]
+    rows = column.rows_at(ranked)
     return tuple(
-        Found(int(distances[place]), snapshot.ref_of(int(column.rows[place]))) for place in ranked
+        Found(int(distances[place]), snapshot.ref_of(int(row)))
+        for place, row in zip(ranked, rows, strict=True)
     )
 
 

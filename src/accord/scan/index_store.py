@@ -1,186 +1,200 @@
-"""The PDQ index as a file that every process of a platform maps, replaced while they search.
+"""The index files of a platform's home: which there are, when they are made and taken up.
 
-Not here: what is in it (matching.index_layout), what to do while there is none (screener).
-Invariants: at its name there is a whole index or none, whatever crashes when; a file is never
-changed, only replaced, so whoever has mapped one keeps it; it is a cache of the registry: one that
-is damaged, or does not fit, is refused by name and made again.
+For each scheme a column, in which equal values are found and which a registry may hold its own in;
+for PDQ and PhotoDNA an index of all that lies within a distance.
+Not here: one file on disk (index_file), what is in it (matching), what to do while there is none
+(screener).
+Invariants: files are a cache of the registry: one that is damaged, or does not fit, is refused by
+name and made again; whatever of it is used was held against the registry row by row.
 Source: docs/spec/index-file.md.
 """
 
-import fcntl
-import hashlib
 import logging
-import mmap
-import os
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from accord.matching import MatchIndex
-from accord.matching.index import fits
-from accord.matching.index_layout import (
-    PAGE,
-    Header,
-    Layout,
-    encode_header,
-    layout_for,
-    parse_header,
-    spans_of,
-)
+from accord.matching.index import Bases, MatchIndex, fits, vectors_fit
+from accord.matching.index_column import column_kind, column_sections, open_column
+from accord.matching.index_file import L, check_sections, spans_of
+from accord.matching.index_layout import layout_for, pdq_kind
 from accord.matching.index_ring import Ring, sections
+from accord.matching.vector_index import VectorIndex
+from accord.matching.vector_layout import vector_kind
 from accord.native import allocate
-from accord.registry.columns import Bytes, Rows
-from accord.registry.listings import Snapshot
+from accord.registry.columns import Bytes, Rows, Run, Values
+from accord.registry.listings import SCHEMES, Registry, Snapshot
+from accord.scan.index_file import Disk, IndexFile, Mark
+from accord.statements.batch import WIDTHS
 from accord.wire.errors import Malformed, Unavailable, Unproven
 
 FILE: Final = "pdq.index"
+VECTOR_FILE: Final = "photodna.index"
+COLUMN_FILE: Final = "{}.column"
 ROWS_MIN: Final = 100_000  # Fewer are built in 40 ms: not worth a file.
 CHANGED_SHARE: Final = 32  # Merged when one row in so many was gained or lost; at least ...
 CHANGED_MIN: Final = 20_000  # ... so many: a delta of this size costs 3 us a query.
-_MODE: Final = 0o600  # It holds the fingerprints of the list.
-_Mark = tuple[int, int, int]
+X = TypeVar("X", bound=Ring | VectorIndex | Run)
+Write = Callable[[], None]
 
 diagnostics = logging.getLogger("accord.index")
 
 
-class Disk:
-    """What is done to the file system, one method a write. Raises: OSError."""
+class _Watched(Generic[L, X]):
+    """A file, and which one was looked at last."""
 
-    def create(self, path: Path) -> int:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _MODE)
+    def __init__(self, file: IndexFile[L], open_: Callable[[L, memoryview], X]) -> None:
+        self.file = file
+        self._open = open_
+        self._seen: Mark | None = None
 
-    def write(self, descriptor: int, data: memoryview, at: int) -> None:
-        while len(data):
-            done = os.pwrite(descriptor, data, at)
-            data, at = data[done:], at + done
-
-    def sync(self, descriptor: int) -> None:
-        os.fsync(descriptor)
-
-    def replace(self, old: Path, new: Path) -> None:
-        os.replace(old, new)
-
-    def sync_directory(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY)
+    def newest(self, count: int, fits_: Callable[[X], bool]) -> X | None:
+        """What lies at the name, if it was not looked at before and fits a registry of `count`
+        rows. One with rows that are still to come is looked at again."""
+        mark = self.file.mark()
+        if mark is None or mark == self._seen:
+            return None
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            header, memory = self.file.map()
+            found = self._open(header.layout, memory)
+            if len(found) and int(found.rows.max()) >= count:
+                return None
+            self._seen = mark
+            check_sections(memory, header)
+        except (Malformed, Unproven, Unavailable) as err:
+            self._seen = mark
+            self._warn("it is not used, and will be made again: %s", err)
+            return None
+        if not fits_(found):
+            self._warn("it is of another registry, and will be made again")
+            return None
+        return found
+
+    def _warn(self, text: str, *facts: object) -> None:
+        diagnostics.warning("index file %s: " + text, self.file.path.name, *facts)
 
 
 class IndexStore:
-    """One directory with one index. Any number of processes read; one at a time writes."""
+    """One directory. Any number of processes read; one at a time writes a file."""
 
     def __init__(self, directory: Path, disk: Disk | None = None) -> None:
         self.path = directory / FILE
-        self._disk = disk or Disk()
-        self._seen: _Mark | None = None  # The file that `newest` looked at last.
+        rings = IndexFile(self.path, pdq_kind(), disk)
+        vectors = IndexFile(directory / VECTOR_FILE, vector_kind("photodna"), disk)
+        self._rings = _Watched(rings, Ring.open)
+        self._vectors = _Watched(vectors, VectorIndex.open)
+        self._columns = {
+            scheme: _Watched(
+                IndexFile(
+                    directory / COLUMN_FILE.format(scheme),
+                    column_kind(scheme, WIDTHS[scheme]),
+                    disk,
+                ),
+                open_column,
+            )
+            for scheme in SCHEMES
+        }
         self._writing: threading.Thread | None = None
 
     def load(self, whole: bool = True) -> Ring:
-        """Map the file. `whole`: read it all and hold it to its checksums, which also brings it
-        into memory; without that only the header is read, and the rest when it is first needed.
+        """The PDQ index, mapped; see `IndexFile.load`. Raises: Unavailable, Malformed, Unproven."""
+        return Ring.open(*self._rings.file.load(whole))
 
-        Raises: Unavailable, where there is none; Malformed, Unproven.
-        """
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY)
-        except OSError as err:
-            raise Unavailable("index.missing", why=type(err).__name__) from err
-        try:
-            size = os.fstat(descriptor).st_size
-            header = parse_header(os.pread(descriptor, PAGE, 0), size)
-            memory = memoryview(mmap.mmap(descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ))
-        finally:
-            os.close(descriptor)
-        if whole:
-            _check(memory, header)
-        return Ring.open(header.layout, memory)
+    def load_vectors(self, whole: bool = True) -> VectorIndex:
+        return VectorIndex.open(*self._vectors.file.load(whole))
+
+    def load_column(self, scheme: str, whole: bool = True) -> Run:
+        return open_column(*self._columns[scheme].file.load(whole))
 
     def write(self, rows: Rows, bits: Bytes) -> None:
-        """Make an index of `rows`, ascending, and their PDQs, and put it at its name.
+        """Make a PDQ index of `rows`, ascending, and put it at its name.
 
         Memory: 100 bytes a row for a moment, beside what is given; none of it stays.
         Raises: Unavailable, if the disk refuses or another process writes; the old file stands.
         """
         layout = layout_for(len(rows))
-        self._replace(layout, sections(layout, rows, bits, lambda _, size: allocate(size)))
+        made = sections(layout, rows, bits, lambda _, size: allocate(size))
+        self._rings.file.replace(layout, made)
 
     def write_ring(self, ring: Ring) -> None:
-        """Put an index from memory at its name: the same bytes. Raises: Unavailable."""
-        self._replace(ring.layout, spans_of(ring.memory, ring.layout))
+        """Put a PDQ index from memory at its name: the same bytes. Raises: Unavailable."""
+        self._rings.file.replace(ring.layout, spans_of(ring.memory, ring.layout))
 
-    def _replace(self, layout: Layout, parts: Iterable[memoryview]) -> None:
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._lock():
-                for left in self.path.parent.glob(f"{FILE}.*.new"):
-                    left.unlink(missing_ok=True)  # Of a process that ended while it wrote.
-                fresh = self.path.with_name(f"{FILE}.{os.getpid()}.new")
-                self._put(fresh, layout, parts)
-                self._disk.replace(fresh, self.path)
-                # POINT OF NO RETURN. Crash from here: the old or the new file stands, both whole.
-                self._disk.sync_directory(self.path.parent)
-        except OSError as err:
-            raise Unavailable("index.store", why=type(err).__name__) from err
+    def write_vectors(self, index: VectorIndex) -> None:
+        """Raises: Unavailable."""
+        self._vectors.file.replace(*index.sections())
 
-    def _put(self, fresh: Path, layout: Layout, parts: Iterable[memoryview]) -> None:
-        descriptor = self._disk.create(fresh)
-        try:
-            digests: list[bytes] = []
-            for (start, _), part in zip(layout.sections, parts, strict=True):
-                self._disk.write(descriptor, part, start)
-                digests.append(hashlib.sha256(part).digest())
-            # The header comes last: a file without it is no index.
-            header = encode_header(Header(layout, tuple(digests)))
-            self._disk.write(descriptor, memoryview(header), 0)
-            self._disk.sync(descriptor)
-        except OSError:
-            fresh.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(descriptor)
+    def write_column(self, scheme: str, run: Run) -> None:
+        """Raises: Unavailable."""
+        self._columns[scheme].file.replace(*column_sections(run))
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        descriptor = os.open(self.path.with_name(f"{FILE}.lock"), os.O_RDWR | os.O_CREAT, _MODE)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError is an OSError.
-            yield
-        finally:
-            os.close(descriptor)  # The lock goes with it, also when the process dies.
+    def newest(self, snapshot: Snapshot) -> Bases:
+        """The indexes at their names, where they were not looked at before and fit this
+        registry."""
+        count = snapshot.count
+        return Bases(
+            self._rings.newest(count, lambda ring: fits(ring, snapshot)),
+            self._vectors.newest(count, lambda index: vectors_fit(index, snapshot)),
+        )
 
-    def newest(self, snapshot: Snapshot) -> Ring | None:
-        """The index at its name, if it was not looked at before and fits this registry."""
-        mark = self._mark()
-        if mark is None or mark == self._seen:
-            return None
-        self._seen = mark
-        try:
-            ring = self.load()
-        except (Malformed, Unproven, Unavailable) as err:
-            diagnostics.warning("the index file is not used, and will be made again: %s", err)
-            return None
-        if not fits(ring, snapshot):
-            diagnostics.warning("the index file is of another registry, and will be made again")
-            return None
-        return ring
+    def adopt(self, registry: Registry) -> bool:
+        """Hold what the columns at their names have in them and no longer in the registry's own
+        memory, where they were not looked at before and fit. Whether there was any."""
+        found = [
+            watched.newest(registry.count, partial(registry.adopt, scheme))
+            for scheme, watched in self._columns.items()
+        ]
+        return any(run is not None for run in found)
 
     def offer(self, index: MatchIndex) -> bool:
-        """Begin to write `index` in the background if that is worth it and nothing else is being
-        written. Whether it began. Searching goes on with what there is meanwhile."""
-        rows = len(index.base) + len(index.delta)
-        is_new = self._mark() is None or not _is_mapped(index.base)
-        is_changed = index.changed > max(CHANGED_MIN, rows // CHANGED_SHARE)
-        if rows < ROWS_MIN or not (is_new or is_changed) or self.is_writing:
+        """Begin to write in the background what is worth it, if nothing else is being written.
+        Whether it began. Searching goes on with what there is meanwhile."""
+        if self.is_writing:
+            return False
+        writes = list(self._wanted(index))
+        if not writes:
             return False
         self._writing = threading.Thread(
-            target=self._write_quietly, args=(index,), name="accord-index", daemon=True
+            target=self._write_quietly, args=(writes,), name="accord-index", daemon=True
         )
         self._writing.start()
         return True
+
+    def _wanted(self, index: MatchIndex) -> Iterator[Write]:
+        rows = len(index.base) + len(index.delta)
+        if self._is_due(self._rings, rows, index.changed, index.base.memory.readonly):
+            yield partial(self._write_pdq, index)
+        rows = len(index.vectors) + len(index.vector_delta)
+        if self._is_due(self._vectors, rows, index.vectors_changed, index.vectors.is_mapped):
+            yield partial(self._write_photodna, index)
+        for scheme, values in index.snapshot.values.items():
+            is_mapped = len(values.base) > 0
+            if self._is_due(self._columns[scheme], len(values), len(values.tail), is_mapped):
+                yield partial(self._write_values, scheme, values)
+
+    @staticmethod
+    def _is_due(watched: "_Watched[L, X]", rows: int, changed: int, is_mapped: bool) -> bool:
+        if rows < ROWS_MIN:
+            return False
+        is_new = watched.file.mark() is None or not is_mapped
+        return is_new or changed > max(CHANGED_MIN, rows // CHANGED_SHARE)
+
+    def _write_pdq(self, index: MatchIndex) -> None:
+        if index.changed:
+            self.write(*index.merged())
+        else:
+            self.write_ring(index.base)
+
+    def _write_photodna(self, index: MatchIndex) -> None:
+        is_new = index.vectors_changed > 0
+        self.write_vectors(
+            VectorIndex.build(*index.merged("photodna")) if is_new else index.vectors
+        )
+
+    def _write_values(self, scheme: str, values: Values) -> None:
+        self.write_column(scheme, values.whole())
 
     @property
     def is_writing(self) -> bool:
@@ -191,31 +205,10 @@ class IndexStore:
         if self._writing is not None:
             self._writing.join()
 
-    def _write_quietly(self, index: MatchIndex) -> None:
-        try:
-            if index.changed:
-                self.write(*index.merged())
-            else:
-                self.write_ring(index.base)
-        except Unavailable as err:
-            diagnostics.warning("the index file is not written: %s", err)
-
-    def _mark(self) -> _Mark | None:
-        """What changes when the file is replaced."""
-        try:
-            facts = os.stat(self.path)
-        except OSError:
-            return None
-        return facts.st_ino, facts.st_mtime_ns, facts.st_size
-
-
-def _is_mapped(ring: Ring) -> bool:
-    return ring.memory.readonly
-
-
-def _check(memory: memoryview, header: Header) -> None:
-    """Raises: Unproven, naming the section that is not what was written."""
-    spans = spans_of(memory, header.layout)
-    for number, (part, digest) in enumerate(zip(spans, header.digests, strict=True)):
-        if hashlib.sha256(part).digest() != digest:
-            raise Unproven("index.corrupt", section=number)
+    @staticmethod
+    def _write_quietly(writes: list[Write]) -> None:
+        for write in writes:
+            try:
+                write()
+            except Unavailable as err:
+                diagnostics.warning("an index file is not written: %s", err)

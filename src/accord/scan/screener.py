@@ -145,6 +145,8 @@ class Screener:
             # stale, until a keeper wraps the key again.
             self._why = self.trouble = "screen.holes"
             return False
+        if self._indexes is not None:
+            self._indexes.adopt(self._registry)
         try:
             screen = build_screen(
                 self._registry,
@@ -167,12 +169,16 @@ class Screener:
         return fresh.version != was
 
     def _on_newest(self, screen: Screen) -> Screen:
-        """The same screen on the index file, once it is written: its memory is then shared."""
-        if self._indexes is None or screen is not self._previous:
+        """The same screen on the index files, once they are written: its memory is then shared."""
+        is_newest = (
+            screen is self._previous and self._registry.size == screen.obligations.snapshot.size
+        )
+        if self._indexes is None or not is_newest:
             return screen
-        base = self._indexes.newest(screen.index.snapshot)
-        if base is not None:
-            screen = replace(screen, index=screen.index.rebased(base))
+        adopted = self._indexes.adopt(self._registry)
+        bases = self._indexes.newest(screen.index.snapshot)
+        if adopted or bases.is_any:
+            screen = screen.relocated(self._registry.values(), bases)
             self._previous = screen
         return screen
 

@@ -19,7 +19,14 @@ from accord.wire.limits import BATCH_LISTINGS_MAX, BLOB_BYTES_MAX, PDQ_QUALITY_M
 from accord.wire.record import Count, Size, Text, Uint
 
 # Bytes of one value, by scheme.
-WIDTHS: Final = {"md5": 16, "pdq": 32, "pdq-quality": 1, "sha1": 20, "sha256": 32}
+WIDTHS: Final = {
+    "md5": 16,
+    "pdq": 32,
+    "pdq-quality": 1,
+    "photodna": 144,
+    "sha1": 20,
+    "sha256": 32,
+}
 
 
 class Media(IntEnum):
@@ -36,6 +43,7 @@ class Listing:
     media: Media = Media.IMAGE
     pdq: bytes | None = None
     pdq_quality: int | None = None
+    photodna: bytes | None = None
     md5: bytes | None = None
     sha1: bytes | None = None
     sha256: bytes | None = None
@@ -105,6 +113,7 @@ def listings_of(batch: Batch) -> list[Listing]:
             media=Media(batch.media_of[row]),
             pdq=cell.get("pdq"),
             pdq_quality=cell["pdq-quality"][0] if "pdq-quality" in cell else None,
+            photodna=cell.get("photodna"),
             md5=cell.get("md5"),
             sha1=cell.get("sha1"),
             sha256=cell.get("sha256"),

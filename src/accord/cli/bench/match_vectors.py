@@ -12,8 +12,10 @@ import numpy as np
 
 from accord.cli.bench.figures import Row, quantile, rounded
 from accord.cli.bench.match_peers import FlatVectors
-from accord.matching.vector_index import VECTOR_BYTES, Metric, VectorIndex, vector_distances
+from accord.matching.vector_index import VectorIndex, vector_distances
+from accord.matching.vector_layout import VECTOR_BYTES
 from accord.registry.columns import Bytes
+from accord.statements.rules import Metric
 from accord.wire.errors import Broken
 
 RADIUS: Final = 100
