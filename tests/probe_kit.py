@@ -2,7 +2,8 @@
 
 As a script: `serve` is a decoder worker for a pool, whose files name a probe each. `table WALLS`
 tries every probe in a forked copy that locks itself first, and prints as JSON what became of each:
-"killed" by the filter, the name of the error it was answered with, or "through".
+"killed" by the filter, the name of the error it was answered with, or "through". `capabilities`
+prints those that a locked process has left.
 """
 
 import ctypes
@@ -13,7 +14,9 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from accord.fingerprint import Decoding, UnhashableCode
@@ -21,6 +24,7 @@ from accord.media import landlock, lock, seccomp, worker
 
 SERVE_ARGV: Final = (sys.executable, "-s", __file__, "serve")
 TABLE_ARGV: Final = (sys.executable, "-s", __file__, "table")
+CAPABILITIES_ARGV: Final = (sys.executable, "-s", __file__, "capabilities")
 THROUGH: Final = UnhashableCode.TOO_FLAT  # How a worker that goes on tells what became of a probe.
 ANSWERED: Final = UnhashableCode.NOT_DECODABLE
 
@@ -105,7 +109,9 @@ def _machine_code(code: bytes) -> Callable[[], int]:
 
 
 # mov eax, 20 (getpid of the 32-bit table; writev of the other); int 0x80; ret
-_INT80: Final = _machine_code(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3") if _X86 else None
+_INT80: Final = (
+    _machine_code(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3") if _X86 and __name__ == "__main__" else None
+)
 
 
 def _fork() -> int:
@@ -213,16 +219,19 @@ ALLOWED: Final[dict[str, Callable[[], int]]] = {
 }
 
 
-_TCP: Final = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
 # What only real objects show: for one wall at a time.
 REAL: Final[dict[str, Callable[[], int]]] = {
-    "connect": lambda: _LIBC.connect(_TCP.fileno(), _address(9), 16),
-    "bind": lambda: _LIBC.bind(_TCP.fileno(), _address(0), 16),
+    "connect": lambda: _LIBC.connect(_tcp(), _address(9), 16),
+    "bind": lambda: _LIBC.bind(_tcp(), _address(0), 16),
     "signal": lambda: call("kill", _PARENT, signal.SIGCONT),
     "open": PROBES["open to read"],
     "make": PROBES["open to write"],
     "run": PROBES["execve"],
 }
+
+
+def _tcp() -> int:
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM).detach()
 
 
 def _address(port: int) -> bytes:
@@ -265,6 +274,32 @@ def fate(probe: Callable[[], int], walls: str) -> str:
     return errno.errorcode.get(code, str(code)) if code else "through"
 
 
+def capabilities_left() -> dict[str, str]:
+    """Of a locked process that was no root but had a capability, every way one can be had."""
+    child = os.fork()
+    if child == 0:
+        try:
+            _LIBC.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+            os.setresuid(65534, 65534, 65534)
+            header, raw_sockets = (ctypes.c_uint32 * 2)(0x2008_0522, 0), 1 << 13
+            held = (ctypes.c_uint32 * 6)(raw_sockets, raw_sockets, raw_sockets)
+            assert _LIBC.capset(header, held) == 0
+            assert _LIBC.prctl(47, 2, 13, 0, 0) == 0  # To be kept by any program that it runs.
+            lock.lock_down()
+            time.sleep(60)
+        finally:
+            os._exit(255)
+    status: dict[str, str] = {}
+    while status.get("Seccomp") != "2":
+        if os.waitpid(child, os.WNOHANG) != (0, 0):
+            return {}
+        lines = Path(f"/proc/{child}/status").read_text(encoding="ascii").splitlines()
+        status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return {name: value for name, value in status.items() if name.startswith("Cap")}
+
+
 def attempt(data: bytes, _: Decoding) -> UnhashableCode:
     return ANSWERED if (PROBES | ALLOWED)[data.decode()]() == -1 else THROUGH
 
@@ -274,6 +309,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["serve"]:
             os._exit(worker.run(attempt, lock.lock_down))
+        case ["capabilities"]:
+            json.dump(capabilities_left(), sys.stdout)
         case ["table", walls]:
             probes = REAL if walls == "landlock" else PROBES | ALLOWED
             json.dump({name: fate(probe, walls) for name, probe in probes.items()}, sys.stdout)

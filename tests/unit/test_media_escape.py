@@ -70,12 +70,43 @@ def test_a_worker_is_nobody_and_has_nothing() -> None:
         if os.getuid() == 0:
             assert status["CapBnd"] == "0" * 16
             assert not {"0"} & {*status["Uid"].split(), *status["Gid"].split()}
-            assert not status["Groups"].strip()
+            assert not status["Groups"]
         assert os.readlink(f"/proc/{worker.pid}/cwd") == "/"
         assert set(os.listdir(f"/proc/{worker.pid}/fd")) == {"0", "1", "2"}
         assert worker.report.startswith("seccomp, ")
     finally:
         worker.kill()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can have groups and descriptors to lose")
+def test_what_a_worker_inherits_it_loses() -> None:
+    with (
+        open("/etc/hostname", encoding="utf-8") as secret,
+        subprocess.Popen(
+            WORKER_ARGV,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=ALONE,
+            pass_fds=(secret.fileno(),),
+            extra_groups=[4, 27],
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.read(9)[4:] == b"ready"
+        assert not _status(process.pid)["Groups"]
+        assert len(os.listdir(f"/proc/{process.pid}/fd")) == 3
+        process.stdin.close()
+        process.stdout.read()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has capabilities to begin with")
+def test_capabilities_without_root_are_lost_too() -> None:
+    done = subprocess.run(
+        probe_kit.CAPABILITIES_ARGV, capture_output=True, check=True, timeout=60, env=ALONE
+    )
+    told = json.loads(done.stdout)
+    assert {told[f"Cap{kind}"] for kind in ("Inh", "Prm", "Eff", "Amb")} == {"0" * 16}
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")

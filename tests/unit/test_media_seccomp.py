@@ -90,6 +90,28 @@ def test_each_call_passes_and_its_neighbours_in_disguise_do_not(machine: str) ->
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_each_value_passes_and_each_bit_beside_it_does_not(machine: str) -> None:
+    architecture = ARCHITECTURES[machine]
+    for name, checks in ALLOWED.items():
+        fit = [0] * 6
+        for check in checks:
+            fit[check.argument] = check.values[0]
+
+        def said(argument: int, word: int, fit: list[int] = fit, name: str = name) -> int:
+            changed = [*fit[:argument], word, *fit[argument + 1 :]]
+            return run(architecture, architecture.numbers[name], architecture.audit, changed)
+
+        for check in checks:
+            for value in check.values:
+                assert said(check.argument, value) == ALLOW
+                assert said(check.argument, value | 1 << 40) == ALLOW  # The kernel looks no higher.
+                for bit in range(32):
+                    near = value ^ 1 << bit
+                    passes = near & check.mask in check.values
+                    assert said(check.argument, near) == (ALLOW if passes else KILL)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_numbers_are_the_kernel_headers(machine: str) -> None:
     header, pattern = HEADERS[machine]
     if not header.exists():
