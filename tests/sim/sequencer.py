@@ -170,7 +170,7 @@ class Process(EngineProcess):
         self._cache.update(block.raws)
         self.mempool = []
         for raw in waiting:
-            await self._admit(raw)
+            await self._admit(raw, again=True)
 
     async def _ask(self, kind: str, time_ms: int = 0, **fields: object) -> Any:  # noqa: ANN401 - protobuf.
         if self.dies_at == kind:
@@ -179,9 +179,9 @@ class Process(EngineProcess):
             raise EngineDied
         return await self.door.ask(kind, time_ms, **fields)
 
-    async def _admit(self, raw: bytes) -> int:
+    async def _admit(self, raw: bytes, *, again: bool = False) -> int:
         """Into the mempool, if the application would have it: its code."""
-        answer = await self.door.ask("check_tx", tx=raw)
+        answer = await self.door.ask("check_tx", tx=raw, type=int(again))
         if answer.code == 0:
             self.mempool.append(raw)
             self._cache.add(raw)

@@ -12,6 +12,7 @@ from accord.ledger.codes import RejectCode
 from accord.ledger.views import policy_of, validators
 from accord.node.abci_app import (
     ENGINE_CHAIN_CHARS_MAX,
+    POOL_BUSY,
     App,
     Finalized,
     Update,
@@ -32,7 +33,13 @@ from accord.statements.envelope import Transaction, encode_transaction, parse_tr
 from accord.tlog.policy import parse_policy
 from accord.wire.errors import Broken
 from accord.wire.ids import ChainId, MemberId, TimeMs
-from accord.wire.limits import BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, MEMBER_BLOCK_BYTES_MAX
+from accord.wire.limits import (
+    BLOCK_BYTES_MAX,
+    BLOCK_TRANSACTIONS_MAX,
+    MEMBER_BLOCK_BYTES_MAX,
+    MEMBER_POOL_BYTES_MAX,
+    MEMBER_POOL_MAX,
+)
 from consortium_kit import (
     CHAIN,
     FOUR,
@@ -131,9 +138,45 @@ def test_a_member_cannot_crowd_out_the_rest(consortium: Consortium) -> None:
     others = [publish_raw(consortium, "ie-two", "x"), governed(consortium, "ca-three")]
     network = Network(consortium)
     block = network.apps[0].prepare([*flood, *others], network.now, BLOCK_BYTES_MAX)
-    assert block == [*flood[:2], *others]
+    assert block == [flood[0], *others, flood[1]], "one of each in turn"
     assert network.process(block) == {None}
     assert network.process(flood[:3]) == {RejectCode.OVER_QUOTA}
+
+
+def test_a_member_fills_its_share_of_the_pool_and_no_others(consortium: Consortium) -> None:
+    entry = consortium.block(governed(consortium, life_ms=600_000)).verdicts[0]
+    assert not isinstance(entry, RejectCode)
+
+    def vote(member: str) -> bytes:
+        body = Vote(consortium.header(member), entry, approve=False)
+        return consortium.sign(body, Role.GOVERNOR)
+
+    app, *_ = Network(consortium).apps
+    flood = [vote("ie-two") for _ in range(MEMBER_POOL_MAX)]
+    forged = flood[0][:-5] + bytes([flood[0][-5] ^ 1]) + flood[0][-4:]
+    assert [app.admit(raw, again=False) for raw in (b"noise", forged)] == [
+        RejectCode.MALFORMED.value,
+        RejectCode.BAD_SIGNATURE.value,
+    ]
+    assert {app.admit(raw, again=False) for raw in flood} == {0}, "what is refused takes no room"
+    assert app.admit(vote("ie-two"), again=False) == POOL_BUSY
+    assert app.admit(vote("ca-three"), again=False) == 0
+    app.finalize(1, flood[:1], TimeMs(consortium.now + 1_000))
+    app.committed()
+    assert app.admit(flood[0], again=True) == RejectCode.REPLAYED.value
+    assert {app.admit(raw, again=True) for raw in flood[1:]} == {0}, "it is there already"
+    assert app.admit(vote("ie-two"), again=False) == 0
+    assert app.admit(vote("ie-two"), again=False) == POOL_BUSY
+
+
+def test_a_member_fills_its_share_in_bytes(consortium: Consortium) -> None:
+    consortium.open_epochs()
+    app, *_ = Network(consortium).apps
+    full = [publish_raw(consortium, "nl-one", str(i)) for i in range(6)]
+    fits = MEMBER_POOL_BYTES_MAX // len(full[0])
+    assert 0 < fits < len(full)
+    found = [app.admit(raw, again=False) for raw in full]
+    assert found == [0] * fits + [POOL_BUSY] * (len(full) - fits)
 
 
 def swapped_blob(consortium: Consortium) -> list[bytes]:

@@ -10,6 +10,7 @@ Source: docs/spec/consensus.md, ADR 0005.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from accord.ledger.block import BlockResult, Ledger
@@ -18,13 +19,20 @@ from accord.ledger.state import AGENCIES_TABLE, KEYS, Reader
 from accord.ledger.views import policy_of, validators
 from accord.node.store import Misbehaviour
 from accord.statements.bodies import Role
+from accord.statements.envelope import parse_envelope, parse_transaction
 from accord.wire.digests import sha256
-from accord.wire.errors import Broken
+from accord.wire.errors import Broken, Malformed
 from accord.wire.ids import ChainId, MemberId, TimeMs
-from accord.wire.limits import BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX
+from accord.wire.limits import (
+    BLOCK_BYTES_MAX,
+    BLOCK_TRANSACTIONS_MAX,
+    MEMBER_POOL_BYTES_MAX,
+    MEMBER_POOL_MAX,
+)
 
 ADDRESS_BYTES: Final = 20  # The engine names a validator by so much of SHA-256 of its key.
 TX_OVERHEAD_BYTES: Final = 8  # Tag and length of a transaction in a block, at most.
+POOL_BUSY: Final = 1_000  # CheckTx alone says it: no verdict, only not now.
 ENGINE_CHAIN_CHARS_MAX: Final = 50  # CometBFT, types.MaxChainIDLen.
 POLICY_TABLES: Final = frozenset({AGENCIES_TABLE.name, KEYS.name})
 
@@ -58,6 +66,7 @@ class App:
         self.time_ms = time_ms  # Its time.
         self._app_hash = ledger.app_hash()
         self._pending: Finalized | None = None
+        self._pool: dict[MemberId, tuple[int, int]] = {}  # Kept for each: how many, their bytes.
 
     @property
     def is_between(self) -> bool:
@@ -79,11 +88,32 @@ class App:
         """Whether to keep a transaction for a block to come, as of the last block's time."""
         return self.ledger.check(raw, self.time_ms)
 
+    def admit(self, raw: bytes, *, again: bool) -> int:
+        """Whether the engine's pool is to keep a transaction: 0, the reject code, or `POOL_BUSY`
+        where its member has its share there. `again`: it is there, and a block came since.
+
+        Who signs good statements by the thousand fills its own share, and nobody else's.
+        """
+        member = _member_of(raw)
+        if member is None:
+            return RejectCode.MALFORMED.value
+        count, size = self._pool.get(member, (0, 0))
+        is_full = count >= MEMBER_POOL_MAX or size + len(raw) > MEMBER_POOL_BYTES_MAX
+        if is_full and not again:
+            return POOL_BUSY  # Before the dear part; only what proves to be a member's own counts.
+        code = self.check(raw)
+        if code is not None:
+            return code.value
+        self._pool[member] = (count + 1, size + len(raw))
+        return 0
+
     def prepare(self, candidates: Sequence[bytes], now: TimeMs, room_bytes: int) -> list[bytes]:
-        """Of the candidates, in order, those that the block can carry and the rules accept."""
+        """Of the candidates those that the block can carry and the rules accept: one of each
+        member in turn, each member's in their order.
+        """
         room = min(room_bytes, BLOCK_BYTES_MAX)
         fitting: list[bytes] = []
-        for raw in candidates:
+        for raw in _in_turn(candidates):
             if len(raw) + TX_OVERHEAD_BYTES <= room and len(fitting) < BLOCK_TRANSACTIONS_MAX:
                 fitting.append(raw)
                 room -= len(raw) + TX_OVERHEAD_BYTES
@@ -142,6 +172,26 @@ class App:
         self.height, self.time_ms = done.height, done.result.time_ms
         self._app_hash = done.result.app_hash
         self._pending = None
+        self._pool.clear()  # The engine asks again about all that it still has.
+
+
+def _in_turn(raws: Sequence[bytes]) -> list[bytes]:
+    """The first of each member, then the second of each; what does not parse goes."""
+    lines: dict[MemberId, list[bytes]] = {}
+    for raw in raws:
+        member = _member_of(raw)
+        if member is not None:
+            lines.setdefault(member, []).append(raw)
+    turns = zip_longest(*lines.values())
+    return [raw for turn in turns for raw in turn if raw is not None]
+
+
+def _member_of(raw: bytes) -> MemberId | None:
+    """Whose statement it says it is; None where it is none."""
+    try:
+        return parse_envelope(parse_transaction(raw).envelope).body.header.member
+    except Malformed:
+        return None
 
 
 def _updates(old: dict[MemberId, bytes], new: dict[MemberId, bytes]) -> tuple[Update, ...]:

@@ -15,6 +15,7 @@ from accord.wire.errors import Broken
 
 ACCEPT: Final = 1  # ProposalStatus, VerifyStatus.
 REJECT: Final = 2
+RECHECK: Final = 1  # CheckTxType.
 ABORT: Final = 2  # ResponseOfferSnapshot.Result, ResponseApplySnapshotChunk.Result.
 REJECT_SNAPSHOT: Final = 3  # ResponseOfferSnapshot.Result, where the snapshot lies.
 REJECT_FORMAT: Final = 4

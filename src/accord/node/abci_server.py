@@ -21,6 +21,7 @@ from accord.node.abci_proto import (
     ABORT,
     ACCEPT,
     MISBEHAVIOUR_KINDS,
+    RECHECK,
     REJECT,
     Request,
     Response,
@@ -148,8 +149,7 @@ def answer_request(
             response.init_chain.app_hash = app_hash
             _add_updates(response.init_chain.validators, updates)
         case "check_tx":
-            code = app.check(ask.tx)
-            response.check_tx.code = 0 if code is None else code.value
+            response.check_tx.code = app.admit(ask.tx, again=ask.type == RECHECK)
         case "prepare_proposal":
             chosen = app.prepare(list(ask.txs), _time_ms(ask.time), ask.max_tx_bytes)
             response.prepare_proposal.txs.extend(chosen)

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 from accord.ledger.codes import RejectCode
 from accord.ledger.state import State
-from accord.node.abci_app import App, Finalized
+from accord.node.abci_app import POOL_BUSY, App, Finalized
 from accord.node.abci_server import AbciServer
 from accord.node.comet_files import Sockets
 from accord.node.comet_process import EngineProcess, EngineRpc
@@ -375,7 +375,9 @@ class CometEngine:
             self._fail(item, err)
             return
         known = next((known for known in RejectCode if known.value == code), None)
-        if code != 0 and known is None:
+        if code == POOL_BUSY:
+            self._fail(item, Unavailable("node.member_busy"))
+        elif code != 0 and known is None:
             self._fail(item, Unavailable("comet.answer", method="broadcast_tx_sync"))
         elif known is not None:
             # Judged by a block, perhaps, that is not on the disk yet and that holds this very one.

@@ -24,8 +24,8 @@ from accord.statements.bodies import Role
 from accord.wire.errors import Broken
 from accord.wire.limits import (
     BLOCK_BYTES_MAX,
-    BLOCK_TRANSACTIONS_MAX,
-    SUBMIT_QUEUE_BYTES_MAX,
+    POOL_BYTES_MAX,
+    POOL_MAX,
     TRANSACTION_BYTES_MAX,
 )
 
@@ -145,8 +145,8 @@ def encode_config(
             "max_packet_msg_payload_size": PEER_PACKET_BYTES,
         },
         "mempool": {
-            "size": 4 * BLOCK_TRANSACTIONS_MAX,
-            "max_txs_bytes": SUBMIT_QUEUE_BYTES_MAX,
+            "size": POOL_MAX,
+            "max_txs_bytes": POOL_BYTES_MAX,
             "max_tx_bytes": TRANSACTION_BYTES_MAX,
         },
         "statesync": _state_sync(sockets, trust),

@@ -88,6 +88,12 @@ LONG_POLL_MS_MAX: Final = 25_000
 SUBMIT_QUEUE_BYTES_MAX: Final = 64_000_000  # Transactions that wait for a block: about 16 blocks.
 MEMBER_QUEUE_BYTES_MAX: Final = 16_000_000  # One member's share of it.
 MEMBER_QUEUE_MAX: Final = 1_024  # Transactions of one member that wait: two full blocks.
+# One member's share of the engine's pool. In number: what its hourly quota gives in some seconds,
+# and an eighth of a block. In bytes: two shares of a block, or four full batches.
+MEMBER_POOL_MAX: Final = 64
+MEMBER_POOL_BYTES_MAX: Final = 4_000_000
+POOL_MAX: Final = 4_096  # Transactions in the engine's pool: the shares of 64 members.
+POOL_BYTES_MAX: Final = 128_000_000  # Their bytes: the shares of 32 that all flood at once.
 NONCES_MAX: Final = 200_000  # Request nonces remembered until they expire; 30 MB.
 NONCE_CHARS_MAX: Final = 64
 LONG_POLLS_MAX: Final = 1_024  # Followers that wait for the next head at one node.
