@@ -1,6 +1,5 @@
 """Cosignatures across nodes: whose lines count, over which root, and what waits for what."""
 
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from accord.wire.errors import Broken, Malformed, Unproven
 from accord.wire.ids import MemberId, TimeMs
 from accord.wire.limits import COSIGN_AGAIN_MS, HEADS_GATHERED_MAX
 from consortium_kit import CHAIN, FOUR, Consortium, derived_key, keys_for, plan
-from sim_kit import SimNode, World
+from heads_kit import HeadNode, World
 
 ROOT, OTHER = b"\x01" * 32, b"\x02" * 32
 NAMES = [item.member for item in FOUR]
@@ -140,11 +139,8 @@ class Nodes:
     """Honest nodes that see what the test shows them."""
 
     def __init__(self, directory: Path, consortium: Consortium) -> None:
-        self.world = World(random.Random(1), directory, consortium)
-        self.world.dice.is_on = False
-        self.nodes = [SimNode(self.world, MemberId(name)) for name in NAMES]
-        for node in self.nodes:
-            node.start()
+        self.world = World(directory, consortium)
+        self.nodes = [HeadNode(self.world, MemberId(name)) for name in NAMES]
 
     def decide(self, *raws: bytes) -> None:
         self.world.now = TimeMs(self.world.now + 1_000)
