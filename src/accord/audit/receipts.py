@@ -36,6 +36,7 @@ class Subject(StrEnum):
 
     NOTHING = "nothing"  # No fingerprint was to be had: the file could not be read.
     PDQ = "pdq"
+    PHOTODNA = "photodna"
     MD5 = "md5"
     SHA1 = "sha1"
     SHA256 = "sha256"

@@ -23,7 +23,8 @@ Json = dict[str, object]
 DIGESTS_ONLY = "query.digests_only"  # Nobody told what the picture looks like.
 _DIGESTS = ((Algorithm.MD5, 16), (Algorithm.SHA1, 20), (Algorithm.SHA256, 32))
 _ASKED = frozenset({"fingerprints", "jurisdictions", "scope", "service", "upload"})
-_FINGERPRINTS = frozenset({"pdq", "md5", "sha1", "sha256"})
+_VECTORS = ((Algorithm.PHOTODNA, 144),)
+_FINGERPRINTS = frozenset({"pdq", "photodna", "md5", "sha1", "sha256"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,14 @@ def parse_fingerprints(value: object) -> Query:
         for name, size in _DIGESTS
         if fields.get(name.value) is not None
     )
-    if not frames and not digests:
+    vectors = tuple(
+        (name, _hex(fields[name.value], size, name.value))
+        for name, size in _VECTORS
+        if fields.get(name.value) is not None
+    )
+    if not frames and not digests and not vectors:
         raise Malformed("screen.fingerprints", hint="none given")
-    return Query(digests, frames, None if frames else DIGESTS_ONLY)
+    return Query(digests, frames, None if frames or vectors else DIGESTS_ONLY, vectors=vectors)
 
 
 def _frame(row: object) -> Fingerprint:
@@ -201,7 +207,8 @@ def fingerprints_view(query: Query) -> Json:
     """For the platform's own store, to ask again without reading the file again."""
     digests = {algorithm.value: digest.hex() for algorithm, digest in query.digests}
     frames = [{"bits": frame.bits.hex(), "quality": frame.quality} for frame in query.frames]
-    return {"pdq": frames, **digests}
+    vectors = {algorithm.value: vector.hex() for algorithm, vector in query.vectors}
+    return {"pdq": frames, **vectors, **digests}
 
 
 def receipt_view(receipt: ScanReceipt) -> Json:

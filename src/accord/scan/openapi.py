@@ -50,7 +50,14 @@ _FRAME: Schema = _object(
     {"bits": _hex(32), "quality": {"type": "integer", "minimum": 0, "maximum": 100}}
 )
 _FINGERPRINTS: Schema = _object(
-    {"pdq": _list(_FRAME, VIEWS_MAX), "md5": _hex(16), "sha1": _hex(20), "sha256": _hex(32)}, ()
+    {
+        "pdq": _list(_FRAME, VIEWS_MAX),
+        "photodna": _hex(144),
+        "md5": _hex(16),
+        "sha1": _hex(20),
+        "sha256": _hex(32),
+    },
+    (),
 )
 _ERROR: Schema = _object({"error": _object({"code": _TEXT, "message": _TEXT, "mend": _TEXT})})
 _REASON: Schema = _object(

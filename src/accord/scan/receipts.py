@@ -206,11 +206,13 @@ class ReceiptLog:
 
 
 def subject_of(query: Query) -> tuple[Subject, bytes]:
-    """What of a file its commitment is over: the strongest digest, else the first PDQ."""
+    """What of a file its commitment is over: the strongest digest, else the first fingerprint."""
     digests = dict(query.digests)
     for algorithm, subject in _SUBJECTS:
         if algorithm in digests:
             return subject, digests[algorithm]
     if query.frames:
         return Subject.PDQ, query.frames[0].bits
+    if query.vectors:
+        return Subject.PHOTODNA, query.vectors[0][1]
     return Subject.NOTHING, b""
