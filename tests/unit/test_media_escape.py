@@ -10,8 +10,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import probe_kit
+from accord.cli.main import app
 from accord.fingerprint import Unhashable, UnhashableCode
 from accord.media import DecoderPool, landlock
 from accord.media.process import INSECURE_ARGV, WORKER_ARGV, WorkerProcess
@@ -148,3 +150,20 @@ def test_a_pool_tells_how_it_is_locked_and_keeps_the_worker() -> None:
 def _status(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be refused its user")
+def test_a_command_refuses_to_decode_unlocked_unless_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "picture.png"
+    file.write_bytes(encoded(picture(4, (64, 48)), "PNG"))
+    monkeypatch.setenv("ACCORD_DECODER_USER", "root")
+    command = ["fingerprint", str(file)]
+    refused = CliRunner().invoke(app, command)
+    assert isinstance(refused.exception, Unavailable)
+    assert refused.exception.code == "media.sandbox"
+    assert not refused.stdout
+    told = CliRunner().invoke(app, [*command, "--insecure-decoder"])
+    assert told.exit_code == 0
+    assert json.loads(told.stdout)["ok"]

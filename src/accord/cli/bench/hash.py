@@ -3,7 +3,7 @@ thread, in turns, so that a busy moment of the machine falls on all of them.
 
 Files are JPEGs of the demo's photographs, brought to size. Units: CPU time of the thread, since a
 platform pays for cores; a figure is the median over all rounds and photographs.
-Not here: decoder workers and the gateway around them (loop).
+Not here: the lock of decoder workers (locked), the gateway around them (loop).
 """
 
 import io
@@ -20,6 +20,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from accord.cli.bench.figures import Report, Row, Section, quantile, rounded
+from accord.cli.bench.locked import lock_rows
 from accord.cli.bench.machine import describe_machine
 from accord.cli.demo.pictures import PHOTOS
 from accord.fingerprint import Decoding, Examined, distance_bits, examine
@@ -75,6 +76,11 @@ def run(scale: Scale, directory: Path, progress: Progress) -> Report:
         Section("share", "Where the time goes, CPU ms", tuple(shares)),
         Section("drift", "The scaled path, bits from the exact one", _drift(photographs, progress)),
         Section("formats", "Other formats, 2 MP, CPU ms", _formats(scale, photographs, progress)),
+        Section(
+            "lock",
+            "What the decoders' lock costs, ms a file",
+            lock_rows(_lock_files(photographs[0]), 20 * scale.rounds, progress),
+        ),
     ]
     parameters: Row = {
         "kernel": kernel_of().name,
@@ -84,6 +90,14 @@ def run(scale: Scale, directory: Path, progress: Progress) -> Report:
         "sampling": "4:2:0",
     }
     return Report(machine, parameters, tuple(sections))
+
+
+def _lock_files(photograph: Image.Image) -> list[tuple[str, bytes]]:
+    sizes = (("JPEG 400 x 300", (400, 300)), *((f"JPEG {name}", size) for name, size in SIZES))
+    files = [(name, _jpeg(_sized(photograph, size), QUALITY, 2)) for name, size in sizes]
+    out = io.BytesIO()
+    _sized(photograph, (512, 384)).save(out, "AVIF", quality=QUALITY)  # Its decoder has threads.
+    return [*files, ("AVIF 512 px", out.getvalue())]
 
 
 def _works(data: bytes, peer: Callable[[object], object] | None) -> dict[str, Work]:
