@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from accord.client.home import PrivateKey
-from accord.ledger.apply import apply
+from accord.ledger.apply import FOLDS, apply
 from accord.ledger.codes import RejectCode
 from accord.ledger.past import begin
 from accord.ledger.state import State
@@ -51,6 +51,7 @@ class ConsortiumSource:
     is_down: bool = False
     refuses_submit: bool = False
     asked: int = 0
+    folds: frozenset[int] = FOLDS
 
     def __post_init__(self) -> None:
         self._nodes: dict[tuple[int, int], bytes] = {}
@@ -160,7 +161,7 @@ class ConsortiumSource:
             if size <= self._start:
                 continue
             entry = parse_entry(leaf)
-            accepted = apply(self._state, self._chain, entry.statement, entry.time_ms)
+            accepted = apply(self._state, self._chain, entry.statement, entry.time_ms, self.folds)
             assert not isinstance(accepted, RejectCode), accepted
             self._state.commit(accepted.writes)
             policy = policy_of(self._state, self._chain)

@@ -32,7 +32,8 @@ from accord.ledger.state import (
     State,
 )
 from accord.registry import Coverage, PlatformObligations, Registry, platform_obligations
-from accord.replica.replica import Progress, Replica, no_progress
+from accord.replica.replica import Replica
+from accord.replica.source import Progress, no_progress
 from accord.statements.bodies import Approve, Body, Dispute, Endorse, Role, Withdraw
 from accord.statements.entries import parse_entry
 from accord.tlog import bundles_for, parse_bundle, parse_checkpoint, parse_note

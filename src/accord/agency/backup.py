@@ -1,7 +1,8 @@
 """A backup of an agency's home: one plain tar, read back only if every byte is as it was written.
 
     backup.json     whose it is, when, each file's size and SHA-256, and which keys were left out
-    home.toml, genesis.json, application.json, keys/, outbox/, node/node.toml, node/peer.key
+    home.toml, genesis.json, earlier/, application.json, keys/, outbox/, node/node.toml,
+    node/peer.key
 
 What goes in is named here; what is not named stays out, above all the two memories of what was
 signed. A memory that is restored has forgotten what was signed since, so the keys that need one
@@ -26,7 +27,14 @@ from typing import Any, Final, cast
 
 from accord.agency.application import APPLICATION_FILE
 from accord.client.files import write_durably
-from accord.client.home import GENESIS_FILE, HOME_FILE, KEYS_FOLDER, Home, open_home
+from accord.client.home import (
+    EARLIER_FOLDER,
+    GENESIS_FILE,
+    HOME_FILE,
+    KEYS_FOLDER,
+    Home,
+    open_home,
+)
 from accord.statements.bodies import Role
 from accord.wire.digests import sha256
 from accord.wire.errors import Malformed, Unavailable, Unproven
@@ -45,7 +53,11 @@ _SECRET_RE: Final = re.compile(
     r"|node/peer\.key"
 )
 _PRIVATE_RE: Final = re.compile(r"outbox/[0-9a-f]{32}/[0-9]{4,8}\.(?:tx|entry)")
+_EARLIER_RE: Final = re.compile(rf"{EARLIER_FOLDER}/[0-9a-f]{{64}}\.json")
 _PLAIN: Final = frozenset({HOME_FILE, GENESIS_FILE, APPLICATION_FILE, "node/node.toml"})
+
+
+_FOLDERS: Final = (EARLIER_FOLDER, KEYS_FOLDER, "outbox", "node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +207,8 @@ def _is_current(path: str) -> bool:
 
 
 def _is_known(path: str) -> bool:
-    return path in _PLAIN or bool(_SECRET_RE.fullmatch(path) or _PRIVATE_RE.fullmatch(path))
+    patterns = (_EARLIER_RE, _SECRET_RE, _PRIVATE_RE)
+    return path in _PLAIN or any(pattern.fullmatch(path) for pattern in patterns)
 
 
 def _is_empty_directory(path: Path) -> bool:
@@ -206,7 +219,7 @@ def _read(home: Path) -> dict[str, bytes]:
     """Every file of the home that a backup knows. Raises: Unavailable."""
     found: dict[str, bytes] = {}
     try:
-        for top in (home, home / KEYS_FOLDER, home / "outbox", home / "node"):
+        for top in (home, *(home / name for name in _FOLDERS)):
             files = top.rglob("*") if top.name in (KEYS_FOLDER, "outbox") else top.glob("*")
             for file in files:
                 path = file.relative_to(home).as_posix()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from accord.agency.voice import Clock
 from accord.follow.keyring import Keyring
 from accord.ledger.state import Reader
-from accord.replica.replica import LogSource, Replica, sync_any
+from accord.replica.replica import Replica, sync_any
+from accord.replica.source import LogSource
 from accord.statements.bodies import Header
 from accord.statements.entries import parse_entry
 from accord.statements.envelope import parse_envelope

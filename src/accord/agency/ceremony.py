@@ -2,14 +2,18 @@
 
     keys/              made here; they never leave
     application.json   the public part, for the others
+    earlier/           geneses that the one to come continues, if it does
 
 To found a consortium, one agency makes the genesis out of all applications and every agency checks
 that it stands in it as it applied. To join one that exists, the agencies vote on the application.
 Either way the directory is a home only once it has the genesis.
 An agency whose root is lost or stolen applies once more, in a new place; a vote puts those keys in
 force (propose replace-keys), and the genesis goes on naming the old ones.
+An agency that goes on with others after the quorum was lost takes its keys along to a new home, all
+but the two that signed the old log.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,11 +26,24 @@ from accord.agency.application import (
 )
 from accord.agency.founding import AGENCY_STAFF, AgencyPlan, agency_application, make_keys
 from accord.client.files import write_durably
-from accord.client.home import KEYS_FOLDER, Home, adopt_genesis, load_keys, role_keys, store_key
-from accord.ledger.genesis import parse_genesis
-from accord.statements.bodies import AdmitAgency
+from accord.client.home import (
+    CONTINUED_FILE,
+    KEYS_FOLDER,
+    Home,
+    PrivateKey,
+    adopt_genesis,
+    load_earlier,
+    load_keys,
+    role_keys,
+    store_earlier,
+    store_key,
+)
+from accord.ledger.genesis import encode_genesis, parse_genesis
+from accord.statements.bodies import AdmitAgency, Role
 from accord.wire.errors import Malformed, Unavailable, Unproven
 from accord.wire.ids import ChainId
+
+SIGNERS = (Role.CONSENSUS, Role.COSIGNER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +59,13 @@ def apply_as_agency(path: Path, chain: ChainId, plan: AgencyPlan) -> AdmitAgency
 
     Raises: Malformed, where keys are already; Unavailable, when the disk refuses.
     """
-    keys = make_keys(AGENCY_STAFF)
+    return store_application(path, chain, plan, make_keys(AGENCY_STAFF))
+
+
+def store_application(
+    path: Path, chain: ChainId, plan: AgencyPlan, keys: Sequence[PrivateKey]
+) -> AdmitAgency:
+    """As `apply_as_agency`, with these keys."""
     application = agency_application(chain, plan, keys)
     try:
         if (path / APPLICATION_FILE).exists():
@@ -54,6 +77,39 @@ def apply_as_agency(path: Path, chain: ChainId, plan: AgencyPlan) -> AdmitAgency
     except OSError as err:
         raise Unavailable("home.store", path=str(path), why=err.strerror or "") from err
     return application
+
+
+def go_on_elsewhere(old: Home, path: Path, chain: ChainId) -> AdmitAgency:
+    """A new home to be for the same agency on another chain, with the keys of `old` but for those
+    that signed the old log, which are made anew. From here on no node of `old` starts.
+
+    Raises: Malformed, where there are keys already, or the old home has not its root or no
+    decryption key; Unavailable.
+    """
+    plan = plan_of(old)
+    for role in (Role.ROOT, Role.DECRYPTOR):  # Who the others know, and who opens the old keys.
+        if all(key.role is not role for key in old.keys):
+            raise Malformed("ceremony.key_needed", role=role.value, mend="put its file into keys/")
+    kept = [key for key in old.keys if key.role not in SIGNERS]
+    keys = (*kept, *make_keys([item for item in AGENCY_STAFF if item[0] in SIGNERS]))
+    geneses = [encode_genesis(founding.genesis) for founding in old.founding.line()]
+    application = store_application(path, chain, plan, keys)
+    store_earlier(path, geneses)
+    try:
+        write_durably(old.path / CONTINUED_FILE, json.dumps({"chain": chain}).encode() + b"\n")
+    except OSError as err:
+        raise Unavailable("home.store", path=str(old.path), why=err.strerror or "") from err
+    return application
+
+
+def plan_of(home: Home) -> AgencyPlan:
+    """What an agency says of itself, as its genesis or its own application has it.
+
+    Raises: Malformed.
+    """
+    listed = [item for item in home.founding.genesis.agencies if item.agency == home.member]
+    item = listed[0] if listed else read_agency_application(home.path / APPLICATION_FILE)
+    return AgencyPlan(item.agency, item.title, item.sovereign, item.jurisdictions)
 
 
 def read_agency_application(file: Path) -> AdmitAgency:
@@ -79,7 +135,7 @@ def join(path: Path, genesis: bytes, nodes: Sequence[str], *, keys_by_vote: bool
     the disk are others; Malformed; Unavailable.
     """
     application = read_agency_application(path / APPLICATION_FILE)
-    founding = parse_genesis(genesis)
+    founding = parse_genesis(genesis, load_earlier(path))
     own = role_keys(founding.genesis.chain, application.agency, load_keys(path))
     if own != application.keys:
         mend = "the chain id applied for and all of keys/ as they were made"

@@ -7,6 +7,7 @@ Not here: trials (cli.node), what a genesis must fulfil (accord.ledger.genesis).
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -18,12 +19,14 @@ from rich.table import Table
 from accord.agency.application import APPLICATION_FILE
 from accord.agency.ceremony import apply_as_agency, join, read_agency_application
 from accord.agency.founding import DAY_MS, TRIAL_PARAMETERS, AgencyPlan, make_genesis
+from accord.cli.continuing import hold_against, make_continuing, read_old_log
 from accord.cli.options import Json
 from accord.cli.parameters import NAMES, changed, lines_of
 from accord.cli.text import cell
 from accord.client.files import write_durably
+from accord.client.home import load_earlier, store_earlier
 from accord.client.http import check_url
-from accord.ledger.genesis import GENESIS_BYTES_MAX, Founding, parse_genesis
+from accord.ledger.genesis import GENESIS_BYTES_MAX, Continues, Founding, parse_genesis
 from accord.statements.bodies import AdmitAgency
 from accord.wire.errors import Malformed, Unavailable, Unproven
 from accord.wire.ids import (
@@ -83,6 +86,8 @@ Examples:
     accord genesis make nl.json ie.json ca.json fr.json --chain accord-1 --out genesis.json
 
     accord genesis make *.json --chain accord-1 --set agencies_min=3 --set time_lock_ms=86400000
+
+    accord genesis make nl.json ie.json fr.json --chain accord-2 --continues ./nl-police
 """
 _SHOW = """Show what a genesis says, and its SHA-256.
 
@@ -91,6 +96,8 @@ With an application: exit status 1 unless it stands in the genesis unchanged.
 Examples:
 
     accord genesis show genesis.json --application ./nl-police/application.json
+
+    accord genesis show genesis-2.json --against ./nl-police
 """
 
 
@@ -152,15 +159,22 @@ def join_home(
     genesis: Annotated[Path, typer.Option(help="The consortium's genesis.json.")],
     node: Annotated[list[str], typer.Option(metavar="URL", help="A node, your own first.")],
     sha256: Annotated[str, typer.Option(help="The genesis's SHA-256, from elsewhere.")] = "",
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A genesis that it continues; repeatable."),
+    ] = None,
     keys_by_vote: Annotated[
         bool,
         typer.Option("--keys-by-vote", help="The keys replace those of the genesis, by vote."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    raw, founding = read_genesis(genesis, sha256)
+    before = [*read_earlier(earlier or []), *load_earlier(directory)]
+    raw, founding = read_genesis(genesis, sha256, before)
     for url in node:
         check_url(url)
+    if before:
+        store_earlier(directory, before)
     joined = join(directory, raw, node, keys_by_vote=keys_by_vote)
     said = {
         "home": str(joined.home.path),
@@ -200,17 +214,25 @@ def make(
     time_ms: Annotated[
         int | None, typer.Option(min=0, help="Its time, ms since 1970; now if left out.")
     ] = None,
+    continues: Annotated[
+        Path | None,
+        typer.Option(metavar="HOME", help="Go on with the log of this home's stopped node."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     founders = [read_agency_application(file) for file in applications]
     founders.sort(key=lambda founder: founder.agency)
-    checked = changed(PARAMETERS, changes or ())
+    old = None if continues is None else read_old_log(continues)
+    checked = changed(PARAMETERS if old is None else old.parameters, changes or ())
     if CHAIN_RE.fullmatch(chain) is None:
         raise Malformed("cli.chain", chain=chain[:80])
     if out.exists():
         raise Malformed("cli.genesis_exists", path=str(out), mend="--out another file")
     now = TimeMs(time.time_ns() // 1_000_000 if time_ms is None else time_ms)
-    raw = make_genesis(ChainId(chain), now, checked, founders)
+    if old is None:
+        raw = make_genesis(ChainId(chain), now, checked, founders)
+    else:
+        raw = make_continuing(old, ChainId(chain), now, checked, founders)
     try:
         write_durably(out, raw)
     except OSError as err:
@@ -232,27 +254,39 @@ def show(
         Path | None, typer.Option(help="An application that must stand in it.")
     ] = None,
     sha256: Annotated[str, typer.Option(help="The SHA-256 it must have.")] = "",
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="HOME", help="A home whose stopped node's log it must go on with."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     _, founding = read_genesis(genesis, sha256)
+    held = None if against is None else hold_against(founding, against)
     if application is not None:
         ours = read_agency_application(application)
         if ours not in founding.genesis.agencies:
             raise Unproven("ceremony.listed_otherwise", agency=ours.agency)
     if as_json:
-        _print_json(_facts(founding))
+        _print_json(_facts(founding) | ({"against": held} if held else {}))
         return
     _tell(founding)
+    if held is not None:
+        sys.stdout.write(f"It {held}.\n")
 
 
-def read_genesis(file: Path, sha256: str) -> tuple[bytes, Founding]:
+def read_earlier(files: Sequence[Path]) -> list[bytes]:
+    """The bytes of geneses that another one continues. Raises: Malformed."""
+    return [read_genesis(file, "")[0] for file in files]
+
+
+def read_genesis(file: Path, sha256: str, earlier: Sequence[bytes] = ()) -> tuple[bytes, Founding]:
     """Raises: Malformed, Unavailable; Unproven, if it is not the one of that digest."""
     try:
         with file.open("rb") as opened:
             raw = opened.read(GENESIS_BYTES_MAX + 1)
     except OSError as err:
         raise Malformed("cli.genesis", path=str(file), why=err.strerror or "") from err
-    founding = parse_genesis(raw)
+    founding = parse_genesis(raw, earlier)
     if sha256 and founding.digest.hex() != sha256.lower():
         raise Unproven("cli.genesis_differs", got=founding.digest.hex(), wanted=sha256[:64])
     return raw, founding
@@ -264,6 +298,7 @@ def _facts(founding: Founding) -> dict[str, object]:
         "chain": genesis.chain,
         "sha256": founding.digest.hex(),
         "time_ms": genesis.time_ms,
+        **({} if genesis.continues is None else {"continues": _pinned(genesis.continues)}),
         "parameters": dump_record(genesis.parameters),
         "agencies": [
             {
@@ -275,6 +310,15 @@ def _facts(founding: Founding) -> dict[str, object]:
             }
             for agency in genesis.agencies
         ],
+    }
+
+
+def _pinned(continues: Continues) -> dict[str, object]:
+    return {
+        "genesis_sha256": continues.genesis_sha256.hex(),
+        "chain": continues.chain,
+        "size": continues.size,
+        "root": continues.root.hex(),
     }
 
 
@@ -294,6 +338,9 @@ def _tell(founding: Founding) -> None:
     Console().print(table)
     for line in lines_of(genesis.parameters):
         sys.stdout.write(f"  {line}\n")
+    if genesis.continues is not None:
+        for name, value in _pinned(genesis.continues).items():
+            sys.stdout.write(f"  continues {name} {value}\n")
     sys.stdout.write(f"{genesis.chain}, SHA-256 {founding.digest.hex()}\n")
 
 

@@ -10,6 +10,7 @@ from accord.cli import (
     agency,
     audit,
     backup,
+    continuing,
     evidence,
     failures,
     fingerprint,
@@ -57,6 +58,7 @@ fingerprint.register(app)
 node.register(app)
 mirror.register(node.log_app)
 founding.register(app)
+continuing.register(founding.agency_app, founding.genesis_app, node.node_app)
 members.register(app)
 agency.register(app)
 keys.register(app)

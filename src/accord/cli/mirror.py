@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from accord.cli.assemble import now_ms
+from accord.cli.continuing import complete
 from accord.cli.founding import read_genesis
 from accord.cli.options import Json, Trial
 from accord.client.files import write_durably
@@ -56,11 +57,12 @@ def mirror(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     trial: Trial = False,
     as_json: Json = False,
 ) -> None:
-    raw, founding = read_genesis(genesis, sha256)
+    raw, _ = read_genesis(genesis, sha256)
     directory.mkdir(parents=True, exist_ok=True)
     state = directory.with_name(f"{directory.name}.replica.sqlite")
     with ExitStack() as stack:
         nodes = [stack.enter_context(NodeClient(url)) for url in node]
+        founding = complete(raw, nodes[0].fetch_earlier)
         replica = Replica(state, founding, None, allow_trial=trial)
         stack.enter_context(closing(replica))
         files = MirrorFiles(directory, raw)

@@ -16,11 +16,12 @@ import typer
 
 from accord.agency.founding import AgencyPlan, found_trial
 from accord.cli import node_setup
+from accord.cli.continuing import complete
 from accord.cli.options import Json, Trial
 from accord.client.files import write_durably
 from accord.client.home import GENESIS_FILE, open_home
 from accord.client.http import NodeClient
-from accord.ledger.genesis import Founding, parse_genesis
+from accord.ledger.genesis import Founding
 from accord.replica.replica import Replica
 from accord.wire.errors import Malformed, Unproven
 from accord.wire.ids import (
@@ -262,7 +263,7 @@ def _founding(client: NodeClient, genesis: Path | None, sha256: str) -> Founding
         raw = client.fetch_genesis() if genesis is None else genesis.read_bytes()
     except OSError as err:
         raise Malformed("cli.genesis", path=str(genesis), why=err.strerror or "") from err
-    founding = parse_genesis(raw)
+    founding = complete(raw, client.fetch_earlier)
     if sha256 and founding.digest.hex() != sha256.lower():
         raise Unproven("cli.genesis_differs", got=founding.digest.hex())
     return founding

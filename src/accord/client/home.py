@@ -2,6 +2,7 @@
 
     home.toml              who, which chain, which nodes
     genesis.json           the genesis, whose digest home.toml pins
+    earlier/SHA256.json    those that it continues, if it does
     keys/ROLE.OPERATOR.key one private key a file, mode 0600
 
 A crash while a home is made leaves a directory without home.toml, which is not a home.
@@ -18,15 +19,18 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from accord.client.files import write_durably
-from accord.ledger.genesis import Founding, parse_genesis
+from accord.ledger.genesis import Founding, encode_genesis, parse_genesis
 from accord.statements.bodies import Role, RoleKey, possession_bytes
 from accord.statements.confidential import DECRYPT_PRIVATE_BYTES, decrypt_public_of
+from accord.wire.digests import sha256
 from accord.wire.errors import Malformed, Unavailable, Unproven
 from accord.wire.ids import NAME_RE, ChainId, KeyId, MemberId, OperatorId
 from accord.wire.keys import key_id_of
 
 HOME_FILE = "home.toml"
 GENESIS_FILE = "genesis.json"
+EARLIER_FOLDER = "earlier"
+CONTINUED_FILE = "continued.json"  # This agency goes on in another home: no node runs here.
 KEYS_FOLDER = "keys"
 KEY_NAME_RE = re.compile(r"([a-z]+)\.([a-z][a-z0-9-]{1,31})\.key")
 ED25519_SEED_BYTES = 32
@@ -138,11 +142,13 @@ def create_home(  # Each argument is a line of home.toml.
 def adopt_genesis(
     path: Path, kind: str, member: MemberId, genesis: bytes, nodes: Sequence[str]
 ) -> Home:
-    """Make a directory with keys a home, or give a home other nodes.
+    """Make a directory with keys a home, or give a home other nodes. What an earlier genesis needs
+    is in `earlier/`.
 
     Raises: Malformed; Unproven, where the home has another genesis; Unavailable.
     """
-    founding = parse_genesis(genesis)
+    founding = parse_genesis(genesis, load_earlier(path))
+    founding.line()
     if (path / HOME_FILE).exists() and open_home(path).founding != founding:
         raise Unproven("home.genesis", mend="compare genesis.json with another member's")
     try:
@@ -151,6 +157,42 @@ def adopt_genesis(
     except OSError as err:
         raise Unavailable("home.store", path=str(path), why=err.strerror or "") from err
     return open_home(path)
+
+
+def go_on(home: Home, genesis: bytes, nodes: Sequence[str]) -> Home:
+    """A platform's home, taken to the genesis that continues its own; its keys stay.
+
+    Raises: Malformed; Unproven, for one that does not continue this home's; Unavailable.
+    """
+    store_earlier(home.path, [encode_genesis(item.genesis) for item in home.founding.line()])
+    founding = parse_genesis(genesis, load_earlier(home.path))
+    if home.founding not in founding.line():
+        raise Unproven("home.genesis", mend="compare genesis.json with another member's")
+    if home.kind != "platform":  # Its cosigner and its engine remember the old chain.
+        raise Malformed("home.new_home", member=home.member, mend="accord agency continue")
+    store_earlier(home.path, [genesis])  # Until genesis.json is it.
+    try:
+        write_home_file(home.path, home.kind, home.member, founding, nodes)
+        # POINT OF NO RETURN. Crash from here: home.toml names the new one, found in `earlier/`.
+        write_durably(home.path / GENESIS_FILE, genesis)
+    except OSError as err:
+        raise Unavailable("home.store", path=str(home.path), why=err.strerror or "") from err
+    return open_home(home.path)
+
+
+def store_earlier(path: Path, geneses: Sequence[bytes]) -> None:
+    """Keep geneses that one to come continues. Raises: Unavailable."""
+    try:
+        (path / EARLIER_FOLDER).mkdir(exist_ok=True)
+        for raw in geneses:
+            write_durably(path / EARLIER_FOLDER / f"{sha256(raw).hex()}.json", raw)
+    except OSError as err:
+        raise Unavailable("home.store", path=str(path), why=err.strerror or "") from err
+
+
+def load_earlier(path: Path) -> list[bytes]:
+    """The bytes of earlier geneses that are kept here; which of them count their digests say."""
+    return [file.read_bytes() for file in sorted((path / EARLIER_FOLDER).glob("*.json"))]
 
 
 def write_home_file(
@@ -215,7 +257,9 @@ def _open_home(path: Path) -> Home:
             pass
         case _:
             raise Malformed("home.fields", path=str(path / HOME_FILE))
-    founding = parse_genesis((path / GENESIS_FILE).read_bytes())
+    raw, earlier = (path / GENESIS_FILE).read_bytes(), load_earlier(path)
+    raw = next((item for item in earlier if sha256(item).hex() == digest), raw)
+    founding = parse_genesis(raw, earlier)
     if founding.digest.hex() != digest or founding.genesis.chain != chain:
         raise Unproven("home.genesis", mend="compare genesis.json with another member's")
     keys = load_keys(path)

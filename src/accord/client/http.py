@@ -121,6 +121,10 @@ class NodeClient:
     def fetch_genesis(self) -> bytes:
         return self._ask(_Ask("GET", "/genesis", DOCUMENT_BYTES_MAX))
 
+    def fetch_earlier(self, sha256: str) -> bytes:
+        """A genesis that the node's own continues, as the node claims; compare its SHA-256."""
+        return self._ask(_Ask("GET", f"/earlier/{sha256}", DOCUMENT_BYTES_MAX))
+
     def wait(self, size: int, timeout_ms: int = LONG_POLL_MS_MAX) -> int:
         """The log's size as the node claims it, once it is above `size` or the time is up.
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from accord.follow.delta import FoldedEntry
+from accord.ledger.apply import FOLDS
 from accord.ledger.genesis import Founding, found
 from accord.ledger.past import Start, begin, fold_leaf
 from accord.ledger.state import Draft, State, Write
@@ -65,7 +66,9 @@ class Freshness:
 class Follower:
     """One log, followed from its genesis. One caller."""
 
-    def __init__(self, founding: Founding, *, allow_trial: bool = False) -> None:
+    def __init__(
+        self, founding: Founding, *, allow_trial: bool = False, folds: frozenset[int] = FOLDS
+    ) -> None:
         """Raises: Unproven, for a trial that was not asked for; Malformed, where an earlier genesis
         is missing."""
         chain = founding.genesis.chain
@@ -77,6 +80,7 @@ class Follower:
         self.frontier = Frontier()
         self.checkpoint: VerifiedCheckpoint | None = None
         self._founding = founding
+        self._folds = folds
 
     @property
     def size(self) -> int:
@@ -85,7 +89,7 @@ class Follower:
     def plan(self, leaves: Iterable[bytes]) -> Start:
         """Where a log that continues another begins, out of the leaves that its genesis pins.
         Nothing changes yet. Raises: as `ledger.past.begin`."""
-        return begin(self._founding, leaves)
+        return begin(self._founding, leaves, self._folds)
 
     def begin(self, start: Start) -> None:
         """Take over what was planned, once the leaves are durable."""
@@ -128,7 +132,8 @@ class Follower:
 
         Raises: Unproven with `follow.leaf_count`, `follow.root` (the leaves are not what was
         signed), `follow.rejected` (a quorum signed a statement that our fold refuses), or
-        `tlog.quorum` (the policy these entries lead to is not satisfied).
+        `tlog.quorum` (the policy these entries lead to is not satisfied); Unavailable, with
+        `ledger.fold_version`, for entries by rules that this software has not got.
         """
         if pull.first != self.size or len(leaves) != pull.checkpoint.size - self.size:
             raise Unproven("follow.leaf_count", wanted=pull.checkpoint.size - self.size)
@@ -147,7 +152,7 @@ class Follower:
         )
 
     def _fold(self, draft: Draft, index: int, leaf: bytes) -> FoldedEntry:
-        folded = fold_leaf(draft, self.chain, leaf)
+        folded = fold_leaf(draft, self.chain, leaf, self._folds)
         if isinstance(folded, str):
             raise Unproven("follow.rejected", index=index, why=folded)
         time_ms, accepted = folded

@@ -18,7 +18,14 @@ from accord.ledger.listings import (
     check_endorse,
     check_withdraw,
 )
-from accord.ledger.membership import agencies, agency, apply_keyset, consortium, platform
+from accord.ledger.membership import (
+    agencies,
+    agency,
+    apply_keyset,
+    consortium,
+    parameters,
+    platform,
+)
 from accord.ledger.state import (
     CONSORTIUM,
     KEYS,
@@ -54,11 +61,14 @@ from accord.statements.bodies import (
 from accord.statements.confidential import parse_batch_blob, parse_epoch_blob
 from accord.statements.envelope import Envelope, Transaction, parse_envelope
 from accord.wire.digests import sha256
-from accord.wire.errors import Malformed, Unproven
+from accord.wire.errors import Malformed, Unavailable, Unproven
 from accord.wire.ids import ChainId, TimeMs
 from accord.wire.keys import VerifyKey
 from accord.wire.limits import STATEMENT_LIFE_MS_MAX, STATEMENTS_HOUR_MAX
 
+# The versions of these rules that this software has. A vote switches to another at an entry, and
+# who has not got it stops there: to go on by other rules would be a fork.
+FOLDS = frozenset({1})
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 
@@ -121,14 +131,34 @@ def _header_agrees(body: Publish | Epoch | Wrap, blob: bytes) -> bool:
     return isinstance(body, Wrap) or (epoch.previous is None) == (body.number == 1)
 
 
-def apply(state: Reader, chain: ChainId, statement: bytes, now: TimeMs) -> Accepted | RejectCode:
-    """The writes that `statement` causes at block time `now`, or the first rule it breaks."""
+def require_fold(state: Reader, folds: frozenset[int]) -> None:
+    """Raises: Unavailable, where the rules in force are not among those that this software has."""
+    voted = parameters(state).fold_version
+    if voted not in folds:
+        mend = f"install the software that has fold {voted}, then start again: nothing is lost"
+        here = ",".join(map(str, sorted(folds)))
+        entry = consortium(state).size
+        raise Unavailable("ledger.fold_version", entry=entry, voted=voted, here=here, mend=mend)
+
+
+def apply(
+    state: Reader,
+    chain: ChainId,
+    statement: bytes,
+    now: TimeMs,
+    folds: frozenset[int] = FOLDS,
+) -> Accepted | RejectCode:
+    """The writes that `statement` causes at block time `now`, or the first rule it breaks.
+
+    Raises: Unavailable, where rules are in force by now that are not among `folds`.
+    """
     try:
         envelope = parse_envelope(statement)
     except Malformed:
         return RejectCode.MALFORMED
     draft = Draft(state)
     advance(draft, chain, now)
+    require_fold(draft, folds)
     key = draft.get(KEYS, envelope.key_id)
     code = _check_author(draft, chain, envelope, key) if key else RejectCode.UNKNOWN_KEY
     code = code or _check_time(draft, envelope, now) or _count(draft, envelope, now)

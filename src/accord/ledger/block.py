@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from accord.ledger.apply import Accepted, apply, check_blob
+from accord.ledger.apply import FOLDS, Accepted, apply, check_blob, require_fold
 from accord.ledger.codes import RejectCode
 from accord.ledger.genesis import Founding, Genesis, found
 from accord.ledger.membership import consortium
@@ -49,12 +49,21 @@ class BlockResult:
 class Ledger:
     """State and log of one node, in memory. One writer."""
 
-    def __init__(self, chain: ChainId, state: State, frontier: Frontier) -> None:
+    def __init__(
+        self,
+        chain: ChainId,
+        state: State,
+        frontier: Frontier,
+        folds: frozenset[int] = FOLDS,
+    ) -> None:
+        """Raises: Unavailable, where the rules in force are not among `folds`."""
+        require_fold(state, folds)
         if consortium(state).size != frontier.size:
             raise Broken("ledger.size", state=consortium(state).size, log=frontier.size)
         self.chain = chain
         self.state = state
         self.frontier = frontier
+        self._folds = folds
 
     @classmethod
     def founded(cls, genesis: Genesis) -> "Ledger":
@@ -62,14 +71,16 @@ class Ledger:
         return cls(genesis.chain, found(genesis), Frontier())
 
     @classmethod
-    def begun(cls, founding: Founding, leaves: Iterable[bytes] = ()) -> "Ledger":
+    def begun(
+        cls, founding: Founding, leaves: Iterable[bytes] = (), folds: frozenset[int] = FOLDS
+    ) -> "Ledger":
         """The same, of a genesis that may continue another log. Raises: as `past.begin`."""
-        start = begin(founding, leaves)
-        return cls(founding.genesis.chain, start.state, start.frontier)
+        start = begin(founding, leaves, folds)
+        return cls(founding.genesis.chain, start.state, start.frontier, folds)
 
     def check(self, raw: bytes, now: TimeMs) -> RejectCode | None:
         """Whether a transaction would be accepted as things stand. Promises nothing."""
-        verdict = _judge(self.state, self.chain, raw, self.at_least(now))
+        verdict = _judge(self.state, self.chain, raw, self.at_least(now), self._folds)
         return verdict if isinstance(verdict, RejectCode) else None
 
     def at_least(self, now: TimeMs) -> TimeMs:
@@ -109,7 +120,7 @@ class Ledger:
         """Judge in order, each against what those before it left in the draft."""
         used: Counter[MemberId] = Counter()
         for raw in transactions:
-            judged = _judge(draft, self.chain, raw, now, used)
+            judged = _judge(draft, self.chain, raw, now, self._folds, used)
             if not isinstance(judged, RejectCode):
                 for write in judged[1].writes:
                     draft.absorb(write)
@@ -126,6 +137,7 @@ def _judge(
     chain: ChainId,
     raw: bytes,
     now: TimeMs,
+    folds: frozenset[int],
     used: Counter[MemberId] | None = None,
 ) -> tuple[Transaction, Accepted] | RejectCode:
     """One transaction against the state and its author's share of the block."""
@@ -136,7 +148,7 @@ def _judge(
     code = check_blob(transaction)
     if code is not None:
         return code
-    accepted = apply(state, chain, transaction.envelope, now)
+    accepted = apply(state, chain, transaction.envelope, now, folds)
     if isinstance(accepted, RejectCode):
         return accepted
     if used is not None:

@@ -47,6 +47,7 @@ class RejectCode(IntEnum):
     ATTESTATION_AHEAD = 37
     BAD_RULE_SET = 38
     CLASS_NOT_ADMITTED = 39
+    KEYSET_SUSPENDED = 40
 
     @property
     def code(self) -> str:

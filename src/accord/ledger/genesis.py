@@ -80,6 +80,13 @@ class Founding:
         return (*self.previous.line(), self)
 
     @property
+    def missing(self) -> bytes | None:
+        """The SHA-256 of the newest earlier genesis that is not at hand."""
+        if self.previous is not None:
+            return self.previous.missing
+        return None if self.genesis.continues is None else self.genesis.continues.genesis_sha256
+
+    @property
     def begins_at(self) -> int:
         """The index of its first own entry."""
         return 0 if self.genesis.continues is None else self.genesis.continues.size

@@ -10,18 +10,21 @@ from accord.ledger.codes import RejectCode
 from accord.ledger.epochs import membership_changed
 from accord.ledger.state import (
     AGENCIES_TABLE,
+    AGENDA,
     CONSORTIUM,
     KEYS,
     KEYSETS,
     ONLY,
     PARAMETERS,
     PLATFORMS,
+    PROPOSALS,
     AgencyRow,
     ConsortiumRow,
     Draft,
     KeyRow,
     KeysetRow,
     PlatformRow,
+    ProposalStatus,
     Reader,
     Standing,
 )
@@ -164,6 +167,7 @@ def apply_keyset(draft: Draft, chain: ChainId, body: Keyset, now: TimeMs) -> Rej
         return RejectCode.OVER_QUOTA
     is_agency = agency(draft, member) is not None
     code = check_keys(draft, chain, member, body.keys, is_agency=is_agency)
+    code = code or _check_root_trusted(draft, member, body.keys)
     if code is not None:
         return code
     had = _decryptors(draft, member)
@@ -171,6 +175,28 @@ def apply_keyset(draft: Draft, chain: ChainId, body: Keyset, now: TimeMs) -> Rej
     install_keys(draft, member, body.keys, now)
     if had - _decryptors(draft, member):  # A lost decryption key: what it opens must be replaced.
         membership_changed(draft, groups_of(draft, member), now)
+    return None
+
+
+def _check_root_trusted(
+    state: Reader, member: MemberId, keys: tuple[RoleKey, ...]
+) -> RejectCode | None:
+    """Whether a vote on this member's root stands against a keyset that the root signed.
+
+    Once the vote has passed, only time stands between a thief and the new keys: the root changes
+    nothing any more. While it is open, the root cannot make it fail by taking up the proposed keys,
+    whose proofs everybody can read.
+    """
+    for place, _ in state.rows(AGENDA):
+        row = state.get(PROPOSALS, place)
+        if row is None or not isinstance(row.action, ReplaceKeys) or row.action.member != member:
+            continue
+        if row.status is ProposalStatus.PASSED:
+            return RejectCode.KEYSET_SUSPENDED
+        proposed = {key.public for key in row.action.keys}
+        for key in keys:
+            if key.public in proposed and state.get(KEYS, key_id_of(key.public)) is None:
+                return RejectCode.KEY_REUSED
     return None
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
-from accord.ledger.apply import Accepted, apply
+from accord.ledger.apply import FOLDS, Accepted, apply
 from accord.ledger.codes import RejectCode
 from accord.ledger.genesis import Founding, Genesis, found
 from accord.ledger.membership import (
@@ -57,7 +57,7 @@ class Start:
     frontier: Frontier
 
 
-def begin(founding: Founding, leaves: Iterable[bytes] = ()) -> Start:
+def begin(founding: Founding, leaves: Iterable[bytes] = (), folds: frozenset[int] = FOLDS) -> Start:
     """The start of a ledger; `leaves` are all entries that its genesis pins, in order.
 
     Raises: Unproven with `genesis.past`, where the leaves are not those that were pinned, or one of
@@ -72,7 +72,7 @@ def begin(founding: Founding, leaves: Iterable[bytes] = ()) -> Start:
             raise Broken("genesis.line")
         chain = before.genesis.chain
         for part in _parts(rest, pinned.size - frontier.size):
-            _fold(state, chain, frontier.size, part)
+            _fold(state, chain, frontier.size, part, folds)
             frontier = frontier.extend(map(leaf_hash, part))
         if frontier.size != pinned.size or frontier.root() != pinned.root:
             raise Unproven("genesis.past", size=frontier.size, wanted=pinned.size, why="root")
@@ -84,15 +84,20 @@ def begin(founding: Founding, leaves: Iterable[bytes] = ()) -> Start:
     return Start(state, frontier)
 
 
-def fold_leaf(draft: Draft, chain: ChainId, leaf: bytes) -> tuple[TimeMs, Accepted] | str:
-    """What a leaf says, its writes drafted; or why no ledger can have logged it."""
+def fold_leaf(
+    draft: Draft, chain: ChainId, leaf: bytes, folds: frozenset[int] = FOLDS
+) -> tuple[TimeMs, Accepted] | str:
+    """What a leaf says, its writes drafted; or why no ledger can have logged it.
+
+    Raises: Unavailable, where it was logged by rules that are not among `folds`.
+    """
     try:
         entry = parse_entry(leaf)
     except Malformed as err:
         return err.code
     if entry.time_ms < consortium(draft).time_ms:  # Deadlines count from it: no ledger does this.
         return "entry.time"
-    accepted = apply(draft, chain, entry.statement, entry.time_ms)
+    accepted = apply(draft, chain, entry.statement, entry.time_ms, folds)
     if isinstance(accepted, RejectCode):
         return accepted.code
     for write in accepted.writes:
@@ -106,10 +111,12 @@ def _parts(leaves: Iterator[bytes], count: int) -> Iterator[list[bytes]]:
         yield part
 
 
-def _fold(state: State, chain: ChainId, first: int, leaves: list[bytes]) -> None:
+def _fold(
+    state: State, chain: ChainId, first: int, leaves: list[bytes], folds: frozenset[int]
+) -> None:
     draft = Draft(state)
     for index, leaf in enumerate(leaves, first):
-        folded = fold_leaf(draft, chain, leaf)
+        folded = fold_leaf(draft, chain, leaf, folds)
         if isinstance(folded, str):
             raise Unproven("genesis.past", index=index, why=folded)
     state.commit(draft.writes())

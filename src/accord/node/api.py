@@ -5,7 +5,7 @@ ends the process.
 Source: docs/spec/http.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -122,6 +122,16 @@ class Node:
     light: LightReads | None = None  # For engines that join; None where there is no engine.
     counts: dict[tuple[str, int], int] = field(default_factory=dict)
     polls: int = 0
+    # Of a log that goes on: what its genesis pins, and the earlier geneses by SHA-256 in hex.
+    begins_at: int = 0
+    earlier: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+
+    def open_size(self) -> int:
+        """How many entries readers may have: those that a quorum signed, or the genesis pins.
+
+        Raises: Unavailable, where there are none yet.
+        """
+        return self.begins_at if self.engine.head is None and self.begins_at else self.head().size
 
     def head(self) -> Head:
         """Raises: Unavailable, before the first quorum."""
@@ -225,7 +235,7 @@ def _add_log(app: FastAPI, node: Node) -> None:
     )
     async def tile(path: str) -> Response:
         wanted = parse_tile_path(f"tile/{path}")
-        size = node.head().size
+        size = node.open_size()
         height = 0 if wanted.level == ENTRIES else wanted.level * TILE_HEIGHT
         if wanted.index * TILE_WIDTH + wanted.width > size >> height:
             raise HTTPException(404, "beyond the checkpoint")
@@ -241,6 +251,19 @@ def _add_log(app: FastAPI, node: Node) -> None:
     )
     async def genesis() -> Response:
         return Response(node.genesis, media_type="application/json", headers=IMMUTABLE)
+
+    @app.get(
+        "/earlier/{sha256}",
+        response_class=Response,
+        responses=_raw("application/json", "The exact bytes; compare their SHA-256") | _ABSENT,
+        tags=["log"],
+        summary="An earlier genesis, that this one continues",
+    )
+    async def earlier(sha256: str) -> Response:
+        if sha256 not in node.earlier:
+            raise HTTPException(404, "no such genesis here")
+        raw = node.earlier[sha256]
+        return Response(raw, media_type="application/json", headers=IMMUTABLE)
 
 
 def _add_checkpoints(app: FastAPI, node: Node) -> None:
@@ -323,7 +346,7 @@ def _add_members(app: FastAPI, node: Node) -> None:
         except ValueError as err:
             raise Malformed("http.digest") from err
         entry = node.log.blob_entry(digest) if digest.hex() == sha256 else None
-        if entry is None or entry >= node.head().size:
+        if entry is None or entry >= node.open_size():
             raise HTTPException(404, "no such blob here")
         if not _may_read(node.log, entry, caller):
             raise Unproven("http.not_released")

@@ -27,8 +27,8 @@ from typing import Protocol
 import uvicorn
 
 from accord.client.files import write_durably
-from accord.client.home import GENESIS_FILE, Home, open_home
-from accord.ledger.genesis import Founding, parse_genesis
+from accord.client.home import CONTINUED_FILE, GENESIS_FILE, Home, load_earlier, open_home
+from accord.ledger.genesis import Founding, encode_genesis, parse_genesis
 from accord.node.api import Node, make_app
 from accord.node.auth import Gate
 from accord.node.comet_engine import CometEngine, Keeping, end_tasks
@@ -82,11 +82,12 @@ def load_genesis(directory: Path) -> tuple[bytes, Founding]:
     except OSError as err:
         mend = "accord init --trial, or --dir"
         raise Malformed("node.directory", path=str(directory), mend=mend) from err
-    return raw, parse_genesis(raw)
+    return raw, parse_genesis(raw, load_earlier(directory))
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
+    """One process at a time writes a node's directory. Raises: Unavailable."""
     with (directory / LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,13 +118,13 @@ def run_node(directory: Path, host: str, port: int, tell: Callable[[str], None])
     """
     genesis, founding = load_genesis(directory)
     chain = founding.genesis.chain
-    with _locked(directory):
+    with locked(directory):
         store = Store(directory / STORE_FILE, founding)
         cosigning = Cosigning(chain, lambda: homes_beside(directory, chain), store)
 
         async def main() -> None:
             engine = SoloEngine(store.ledger(), store, cosigning, wall_clock)
-            served = Served(directory, genesis, store.reader(), listen(host, port))
+            served = Served(directory, genesis, founding, store.reader(), listen(host, port))
             await serve(engine, served, tell)
 
         _run(main, directory, store)
@@ -138,7 +139,7 @@ def run_agency_node(home: Home, tell: Callable[[str], None], port: int | None = 
     settings = load_settings(directory)
     _require_signers(home)
     binary = find_cometbft()
-    with _locked(directory), socket_directory(directory) as doors:
+    with locked(directory), socket_directory(directory) as doors:
         light = tuple(doors / f"light-{place}.sock" for place in range(DOORS))
         sockets = Sockets(doors / "application.sock", doors / "rpc.sock", light)
         store = Store(directory / STORE_FILE, home.founding)
@@ -161,6 +162,7 @@ def run_agency_node(home: Home, tell: Callable[[str], None], port: int | None = 
             served = Served(
                 directory,
                 genesis,
+                home.founding,
                 store.reader(),
                 sock,
                 engine.signed,
@@ -193,10 +195,14 @@ async def _serve_light(paths: Sequence[Path], joining: Joining | None) -> None:
 
 
 def _require_signers(home: Home) -> None:
-    """A restored home has neither key: what they signed since the backup nobody here remembers.
+    """A restored home has neither key: what they signed since the backup nobody here remembers. A
+    home that went on elsewhere has both and must not use them: two logs would grow.
 
     Raises: Malformed.
     """
+    if (home.path / CONTINUED_FILE).exists():
+        mend = "run the node of the new home; operate.md, Quorum lost"
+        raise Malformed("node.continued", home=str(home.path), mend=mend)
     for role in (Role.CONSENSUS, Role.COSIGNER):
         if all(key.role is not role for key in home.keys):
             mend = f"with the root key here: accord keys rotate {role} node --home {home.path}"
@@ -231,11 +237,18 @@ class Served:
 
     directory: Path
     genesis: bytes
+    founding: Founding
     log: LogReader
     sock: socket.socket
     signed: Signed | None = None
     tls: tuple[str, str] = ("", "")
     light: LightReads | None = None
+
+
+def _earlier(founding: Founding) -> dict[str, bytes]:
+    """The geneses before this one, by SHA-256 in hex."""
+    before = founding.line()[:-1]
+    return {item.digest.hex(): encode_genesis(item.genesis) for item in before}
 
 
 class RunningEngine(Engine, Protocol):
@@ -264,6 +277,8 @@ async def serve(engine: RunningEngine, served: Served, tell: Callable[[str], Non
         halt,
         served.signed,
         served.light,
+        begins_at=served.founding.begins_at,
+        earlier=_earlier(served.founding),
     )
     certificate, key = served.tls
     config = uvicorn.Config(

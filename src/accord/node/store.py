@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from accord.ledger.apply import FOLDS
 from accord.ledger.block import BlockResult, Ledger
 from accord.ledger.genesis import Founding
 from accord.ledger.membership import consortium
@@ -95,6 +96,16 @@ class StoredBlock:
     transactions: tuple[bytes, ...]
 
 
+class PastLog(Protocol):
+    """Where the entries are that a genesis pins: an old node's store, or a replica."""
+
+    def leaves(self, first: int, end: int) -> list[bytes]: ...
+
+    def blob(self, digest: bytes) -> bytes | None:
+        """None for one that is not there, such as one that was erased."""
+        ...
+
+
 class LogReader:
     """Reads of what is stored; also a prover's `HashReader`. One caller at a time."""
 
@@ -129,6 +140,11 @@ class LogReader:
         row = self._row("SELECT leaf FROM entries WHERE idx = ?", index)
         return None if row is None else _bytes(row[0])
 
+    def leaves(self, first: int, end: int) -> list[bytes]:
+        """Leaves [first, end), as many as there are."""
+        sql = "SELECT leaf FROM entries WHERE idx >= ? AND idx < ? ORDER BY idx"
+        return [_bytes(row[0]) for row in self._rows(sql, first, end)]
+
     def find(self, statement: bytes, digest: bytes) -> int | None:
         """The index of this very statement, byte for byte, if it is in the log."""
         row = self._row("SELECT idx, leaf FROM entries WHERE digest = ?", digest)
@@ -139,6 +155,12 @@ class LogReader:
     def blob(self, digest: bytes) -> bytes | None:
         row = self._row("SELECT bytes FROM blobs WHERE sha256 = ?", digest)
         return None if row is None else _bytes(row[0])
+
+    def blobless(self, end: int) -> int:
+        """How many blobs that the first `end` entries name are not here: erased, or not copied."""
+        named = (parse_envelope(parse_entry(leaf).statement).body for leaf in self.leaves(0, end))
+        wanted = {body.blob_sha256 for body in named if isinstance(body, BLOB_KINDS)}
+        return sum(self.blob_entry(digest) is None for digest in wanted)
 
     def blob_entry(self, digest: bytes) -> int | None:
         """The first entry that committed to a blob: it says whom the blob was released to."""
@@ -295,8 +317,18 @@ class Store(LogReader):
     shows whether the block is there.
     """
 
-    def __init__(self, path: Path, founding: Founding, connect: Connect = connect_sqlite) -> None:
-        """Open the file, or found it. Raises: Unavailable; Unproven (another genesis); Broken."""
+    def __init__(
+        self,
+        path: Path,
+        founding: Founding,
+        connect: Connect = connect_sqlite,
+        past: PastLog | None = None,
+        folds: frozenset[int] = FOLDS,
+    ) -> None:
+        """Open the file, or found it, where its genesis continues another log out of `past`.
+
+        Raises: Unavailable; Unproven (another genesis; not the entries that it pins); Broken.
+        """
         try:
             super().__init__(connect(path))
         except sqlite3.Error as err:
@@ -304,9 +336,10 @@ class Store(LogReader):
         self._path = path
         self._connect = connect
         self._founding = founding
+        self._folds = folds
         self._failed = False
         if self._rows("PRAGMA user_version")[0][0] != SCHEMA_VERSION:
-            self._found()
+            self._found(past)
         known = self._must("SELECT value FROM meta WHERE name = 'genesis_sha256'")[0]
         if _bytes(known) != founding.digest:
             self.close()
@@ -331,7 +364,7 @@ class Store(LogReader):
             )
         except Malformed as err:
             raise Broken("store.state_row") from err
-        ledger = Ledger(self._founding.genesis.chain, state, self._frontier)
+        ledger = Ledger(self._founding.genesis.chain, state, self._frontier, self._folds)
         sql = "SELECT root, app_hash FROM blocks ORDER BY height DESC LIMIT 1"
         root, app_hash = self._must(sql)
         if ledger.frontier.root() != root or ledger.app_hash() != app_hash:
@@ -390,7 +423,8 @@ class Store(LogReader):
 
     def founded(self) -> Ledger:
         """The ledger before this node's first block."""
-        return Ledger.founded(self._founding.genesis)
+        leaves = self.leaves(0, self._founding.begins_at)
+        return Ledger.begun(self._founding, leaves, self._folds)
 
     def begin_restoring(self) -> None:
         """Everything as it was founded, and a mark that holds until `end_restoring`.
@@ -447,15 +481,22 @@ class Store(LogReader):
             run("INSERT OR REPLACE INTO meta VALUES (?, ?)", _RESTORED, height)
             run("DELETE FROM meta WHERE name = ?", _RESTORING)
 
-    def _found(self) -> None:
-        ledger = self.founded()
+    def _found(self, past: PastLog | None) -> None:
+        begins_at = self._founding.begins_at
+        if begins_at and past is None:
+            self.close()
+            raise Unavailable("store.no_past", entries=begins_at, mend="accord node inherit")
+        leaves = [] if past is None else past.leaves(0, begins_at)
+        ledger = Ledger.begun(self._founding, leaves, self._folds)
         writes = _rows_of(ledger.state)
-        time_ms = self._founding.genesis.time_ms
-        empty = BlockResult(time_ms, (), (), writes, Frontier(), ledger.app_hash())
+        time_ms = consortium(ledger.state).time_ms
+        empty = BlockResult(time_ms, (), (), writes, ledger.frontier, ledger.app_hash())
         with self._transacting() as run:
             for statement in SCHEMA.split(";"):
                 run(statement)
             run("INSERT INTO meta VALUES ('genesis_sha256', ?)", self._founding.digest)
+            if past is not None:
+                _write_past(run, leaves, past)
             _write_state(run, writes)
             _write_block(run, 0, empty)
             run(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -491,6 +532,23 @@ def _rows_of(state: State) -> tuple[Write, ...]:
     return tuple(
         Write(table.name, key, row) for table in TABLES.values() for key, row in state.rows(table)
     )
+
+
+def _write_past(run: Callable[..., None], leaves: Sequence[bytes], past: PastLog) -> None:
+    """The entries that the genesis pins, as they would stand here had they been ordered here."""
+    for node in completed_nodes(Frontier(), map(leaf_hash, leaves)):
+        run("INSERT INTO nodes VALUES (?, ?, ?)", node.level, node.index, node.hash)
+    for index, leaf in enumerate(leaves):
+        envelope = parse_envelope(parse_entry(leaf).statement)
+        run("INSERT INTO entries VALUES (?, ?, ?)", index, leaf, envelope.digest)
+        if isinstance(envelope.body, BLOB_KINDS):
+            digest = envelope.body.blob_sha256
+            blob = past.blob(digest)
+            if blob is not None and sha256(blob) != digest:
+                raise Unproven("store.past_blob", entry=index)
+            if blob is not None:
+                sql = "INSERT INTO blobs VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+                run(sql, digest, index, blob)
 
 
 def _write_state(run: Callable[..., None], writes: Sequence[Write]) -> None:

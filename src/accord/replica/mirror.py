@@ -1,7 +1,8 @@
 """A log's public files, as any static host or CDN can serve them, out of a verified replica.
 
     checkpoint, policy, transitions      replaced as the log grows
-    genesis, transition/<size>           for ever
+    genesis, earlier/<sha256>            for ever: the latter those that it continues
+    transition/<size>                    for ever
     tile/...                             for ever; partial tiles until they have grown
 
 Job: which files, in which order, with which bytes. Files are written before the checkpoint that
@@ -13,6 +14,7 @@ Source: https://c2sp.org/tlog-tiles; docs/spec/http.md, section Mirrors.
 import json
 from collections.abc import Callable, Iterator
 
+from accord.ledger.genesis import encode_genesis
 from accord.ledger.views import policy_of
 from accord.replica.replica import Replica
 from accord.tlog import leaf_hash, tree_root
@@ -44,8 +46,14 @@ def public_files(
     if checkpoint is None:
         raise Unavailable("mirror.no_checkpoint")
     yield "genesis", genesis
+    for founding in replica.founding.line()[:-1]:
+        yield f"earlier/{founding.digest.hex()}", encode_genesis(founding.genesis)
     for tile in (*bundles_for(checkpoint.size, have), *tiles_for(checkpoint.size, have)):
         yield tile.path, _bytes_of(replica, tile, read)
+    for size in _pins(replica):  # Where a log that goes on begins, a follower asks for all before.
+        if size > have:
+            for tile in sorted(_edge(size)):
+                yield tile.path, _bytes_of(replica, tile, read)
     steps = replica.transitions()
     for size, note in steps:
         if size >= have:  # Else it stands there: a head becomes a step when another follows it.
@@ -62,8 +70,13 @@ def outgrown(replica: Replica, have: int, before: int) -> Iterator[str]:
 
     Remove them one head later: somebody may still read by the old one.
     """
-    needed = _edge(have).union(*(_edge(size) for size, _ in replica.transitions()))
+    kept = [*_pins(replica), *(size for size, _ in replica.transitions())]
+    needed = _edge(have).union(*(_edge(size) for size in kept))
     return (tile.path for tile in sorted(_edge(before) - needed))
+
+
+def _pins(replica: Replica) -> list[int]:
+    return [founding.begins_at for founding in replica.founding.line()[1:]]
 
 
 def _edge(size: int) -> set[Tile]:

@@ -15,6 +15,7 @@ from accord.follow.delta import FoldedEntry
 from accord.follow.follower import Follower, Freshness, Pull, Staged
 from accord.follow.keyring import Keyring
 from accord.follow.opening import open_entry, wanted_blobs
+from accord.ledger.apply import FOLDS
 from accord.ledger.genesis import Founding
 from accord.ledger.membership import groups_of
 from accord.ledger.state import Draft, State
@@ -50,11 +51,17 @@ class Replica:
     """One member's copy. Methods are for one thread at a time."""
 
     def __init__(
-        self, path: Path, founding: Founding, identity: Identity | None, *, allow_trial: bool
+        self,
+        path: Path,
+        founding: Founding,
+        identity: Identity | None,
+        *,
+        allow_trial: bool,
+        folds: frozenset[int] = FOLDS,
     ) -> None:
         """Open and prove a replica, or begin an empty one. Raises: Unproven, Unavailable."""
         self._founding = founding
-        self._follower = Follower(founding, allow_trial=allow_trial)
+        self._follower = Follower(founding, allow_trial=allow_trial, folds=folds)
         self._store = ReplicaStore(path)
         self._identity = identity
         self._past = None if self._follower.has_begun else Past(founding, self._store)
@@ -65,7 +72,9 @@ class Replica:
         # Counts up when a key opens batches that were passed over before: fold again from zero.
         self.generation = 0
         if self._past is not None:
-            self._past.check_known(lambda old: Replica(path, old, None, allow_trial=allow_trial))
+            self._past.check_known(
+                lambda old: Replica(path, old, None, allow_trial=allow_trial, folds=folds)
+            )
         self.refresh()
 
     def close(self) -> None:
@@ -289,7 +298,7 @@ class Replica:
                 pairs = set(zip(body.groups, body.epochs, strict=True))
                 self._missing_keys |= pairs.difference(self.keyring.keys)
             elif isinstance(body, Epoch | Wrap):
-                blob = self._blob(body.blob_sha256)
+                blob = self.blob(body.blob_sha256)
                 if blob is not None:
                     chain = self._founding.chain_at(entry.index)
                     self.keyring.learn(chain, who.member, who.key_id, who.private, body, blob)
@@ -308,7 +317,7 @@ class Replica:
             for entry in self._entries(start, min(end, start + FOLD_AT_ONCE)):
                 body, blob = entry.body, None
                 if isinstance(body, Publish) and ours.intersection(body.groups):
-                    blob = self._blob(body.blob_sha256)
+                    blob = self.blob(body.blob_sha256)
                 chain = self._founding.chain_at(entry.index)
                 yield open_entry(chain, entry, blob, self.keyring.keys, ours)
 
@@ -329,7 +338,8 @@ class Replica:
         envelope = parse_envelope(entry.statement)
         return FoldedEntry(index, entry.time_ms, envelope.key_id, envelope.body)
 
-    def _blob(self, digest: bytes) -> bytes | None:
+    def blob(self, digest: bytes) -> bytes | None:
+        """A blob that an entry names, if it is here. Raises: Unproven, if it was exchanged."""
         blob = self._store.blob(digest)
         if blob is not None and sha256(blob) != digest:
             mend = "move the file away and follow again"
