@@ -192,6 +192,10 @@ def test_scaled_pictures_hash_to_the_last_bit(run: Run, size: tuple[int, int]) -
 def test_vectors_are_found_as_by_a_scan(run: Run, count: int, metric: Metric) -> None:
     random = np.random.default_rng(count)
     vectors = random.integers(0, 256, (count, 144), dtype=np.uint8)
+    # Every other row lies around the first, from near to far: some on each side of the limit.
+    reach = np.linspace(0, 24, len(vectors[::2]))[:, None]
+    around = vectors[0] + random.uniform(-1, 1, (len(reach), 144)) * reach
+    vectors[::2] = np.clip(around, 0, 255).astype(np.uint8)
     index = VectorIndex.build(np.arange(count, dtype=np.uint32), vectors)
     cells = index.cells
     moved = vectors[0].astype(np.int16) + random.integers(-6, 7, 144)
