@@ -120,6 +120,8 @@ class World:
 
     state: State = field(default_factory=State)
     entries: list[FoldedEntry] = field(default_factory=list)
+    clock_ms: int = 0  # Added to the block time of what is said.
+    key: KeyId = field(default=KeyId(bytes(16)))  # That says it.
 
     def __post_init__(self) -> None:
         for number, (name, sovereign) in enumerate(AGENCIES.items()):
@@ -167,11 +169,10 @@ class World:
 
     def say(self, body: Body, **opened: object) -> int:
         index = len(self.entries)
-        entry = FoldedEntry(index, TimeMs(NOW + index), KeyId(bytes(16)), body)
+        now = TimeMs(NOW + index + self.clock_ms)
+        entry = FoldedEntry(index, now, self.key, body)
         self.entries.append(replace(entry, **opened))
-        row = ConsortiumRow(
-            TimeMs(NOW + index), index + 1, len(AGENCIES), (GroupId("agencies"), GROUP)
-        )
+        row = ConsortiumRow(now, index + 1, len(AGENCIES), (GroupId("agencies"), GROUP))
         self.put(CONSORTIUM, ONLY, row)
         return index
 

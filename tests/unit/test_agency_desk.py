@@ -87,9 +87,9 @@ def test_a_fingerprinted_file_becomes_a_listing() -> None:
         Media.IMAGE,
         BITS,
         80,
-        digests_of(b"a picture").md5,
-        digests_of(b"a picture").sha1,
-        digests_of(b"a picture").sha256,
+        md5=digests_of(b"a picture").md5,
+        sha1=digests_of(b"a picture").sha1,
+        sha256=digests_of(b"a picture").sha256,
     )
     assert listing_of(fingerprinted(frames=3), CLASS).media is Media.ANIMATION
 

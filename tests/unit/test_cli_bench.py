@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from accord.agency.desk import check_listing
 from accord.cli.bench.figures import Report, Section, quantile, rounded, table
 from accord.cli.bench.hash import PEER, _drift, _share_row, _speed_row, _take_turns, _works
 from accord.cli.bench.load import Ask, Gateway, ask_fingerprints, screen_for
@@ -18,6 +17,7 @@ from accord.cli.bench.machine import children_of, memory_row
 from accord.cli.bench.material import SIZES, Material
 from accord.fingerprint import Fingerprinted, fingerprint_bytes
 from accord.scan.contract import parse_json_request
+from accord.statements.gates import check_listing
 from accord.wire.errors import Broken, Unavailable
 from accord.wire.limits import PDQ_DRIFT_MAX
 from pictures_kit import encoded, picture

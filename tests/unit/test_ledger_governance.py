@@ -15,34 +15,50 @@ from accord.ledger.codes import RejectCode
 from accord.ledger.epochs import epoch_of, recipients_of
 from accord.ledger.genesis import encode_genesis, parse_genesis
 from accord.ledger.membership import agencies, groups_of
-from accord.ledger.state import KEYS, PROPOSALS, RULES, ProposalStatus, index_key
+from accord.ledger.state import (
+    COMPROMISES,
+    KEYS,
+    KEYSETS,
+    PROPOSALS,
+    RULES,
+    ProposalStatus,
+    index_key,
+)
 from accord.ledger.views import caller_of, policy_of
 from accord.statements.bodies import (
     Accredit,
     Acknowledge,
     AdmitAgency,
     Attest,
+    Compromised,
+    Dispute,
+    DisputeReason,
     Epoch,
     Keyset,
     Parameters,
     Propose,
+    RefRange,
     RemoveAgency,
     RemovePlatform,
     ReplaceKeys,
     Role,
+    RoleKey,
     Rule,
     SuspendPlatform,
     Vote,
     Wrap,
+    is_possible,
 )
 from accord.statements.rules import (
     Action,
     Algorithm,
+    Ceiling,
     Certification,
     ClassCode,
     Clause,
     Exact,
     LegalBasis,
+    Metric,
     Modality,
     Near,
     RuleSet,
@@ -398,3 +414,89 @@ def test_only_governors_govern(four: Consortium) -> None:
     assert four.say(body, Role.ANALYST) is RejectCode.WRONG_ROLE
     assert isinstance(FIFTH, AdmitAgency)
     assert isinstance(TRIAL_PARAMETERS, Parameters)
+
+
+def test_disputes_of_others_listings_have_a_quota_a_day() -> None:
+    few = replace(TRIAL_PARAMETERS, dispute_day_max=3)
+    four = Consortium(founding(parameters=few)).open_epochs()
+    theirs, own = four.publish("ie-two", listings(5)), four.publish("nl-one", listings(5, "own"))
+
+    def dispute(entry: int, count: int) -> int | RejectCode:
+        refs = (RefRange(entry, 0, count),)
+        body = Dispute(four.header("nl-one"), refs, DisputeReason.NOT_CSAM)
+        return four.say(body, Role.ANALYST)
+
+    assert isinstance(dispute(theirs, 2), int)
+    assert isinstance(dispute(own, 5), int)
+    assert dispute(theirs, 2) is RejectCode.OVER_QUOTA
+    assert isinstance(dispute(theirs, 1), int)
+    assert dispute(theirs, 1) is RejectCode.OVER_QUOTA
+    four.now = TimeMs(four.now + 86_400_000)
+    assert isinstance(dispute(theirs, 3), int)
+
+
+def test_a_member_declares_former_keys_of_its_own_compromised(four: Consortium) -> None:
+    state, since = four.ledger.state, TimeMs(four.now - 10)
+    old, staff = four.key("nl-one", Role.ANALYST), [*four.keys[MemberId("nl-one")]]
+    fresh = derived_key("nl-one", Role.ANALYST, "analyst-z")
+    kept = tuple(sorted(k.role_key(CHAIN, MemberId("nl-one")) for k in [*staff, fresh] if k != old))
+    theirs = four.key("ie-two", Role.ANALYST).key_id
+
+    def declare(key_id: bytes, at_ms: int, keys: tuple[RoleKey, ...] = kept) -> int | RejectCode:
+        row = state.get(KEYSETS, b"nl-one")
+        void = (Compromised(key_id, TimeMs(at_ms)),)
+        body = Keyset(four.header("nl-one"), row.version + 1 if row else 1, keys, void)
+        return four.say(body, Role.ROOT)
+
+    whole = tuple(sorted(key.role_key(CHAIN, MemberId("nl-one")) for key in staff))
+    assert declare(old.key_id, since, whole) is RejectCode.BAD_KEYSET  # It would stay in force.
+    assert declare(theirs, since) is RejectCode.BAD_KEYSET
+    assert declare(bytes(16), since) is RejectCode.BAD_KEYSET
+    assert declare(old.key_id, four.now + 999_999) is RejectCode.BAD_KEYSET
+    assert isinstance(declare(old.key_id, since), int)
+    assert isinstance(declare(old.key_id, since + 5), int)  # The earlier time stays.
+    row = state.get(COMPROMISES, old.key_id)
+    assert row is not None
+    assert (row.member, row.since_ms) == ("nl-one", since)
+
+
+def test_rules_name_admitted_classes_and_known_groups_and_fit_their_algorithms() -> None:
+    four = Consortium(founding(parameters=replace(TRIAL_PARAMETERS, review_level_min=1)))
+
+    def set_rule(**changes: object) -> int | RejectCode:
+        whole = rule_set(agencies=1)
+        asked = replace(whole.clauses[0].certification, review_level=1)
+        clause = replace(whole.clauses[0], certification=asked)
+        groups = changes.pop("groups", ())
+        one = replace(clause, **changes)  # type: ignore[arg-type]  # Test changes, by name.
+        rules = replace(whole, clauses=(one,), groups=groups)  # type: ignore[arg-type]
+        body = Rule(four.header("nl-one"), JurisdictionId("NL"), 1, rules)
+        return four.say(body, Role.GOVERNOR)
+
+    near = rule_set().clauses[0].near[0]
+    vector = Near(Algorithm.PHOTODNA, 10, 0, Action.TAG, False, Metric.L2)
+    odd = ClassCode("test", "", "T9")
+    loose = rule_set(agencies=1).clauses[0].certification
+    assert set_rule(classes=(odd,)) is RejectCode.CLASS_NOT_ADMITTED
+    assert set_rule(groups=(GroupId("nobody"),)) is RejectCode.UNKNOWN_GROUP
+    assert set_rule(certification=loose) is RejectCode.BELOW_FLOOR
+    assert set_rule(near=(replace(vector, threshold=301),)) is RejectCode.BELOW_FLOOR
+    for bad in (
+        (near, near),
+        (vector, near),
+        (replace(near, metric=Metric.L2),),
+        (replace(vector, quality_min=1),),
+        (replace(near, confirmed_by=(Algorithm.PDQ,)),),
+    ):
+        assert set_rule(near=bad) is RejectCode.BAD_RULE_SET
+    assert isinstance(set_rule(near=(near, vector), groups=(PLATFORMS,)), int)
+
+
+def test_parameters_have_each_ceiling_once_and_of_a_metric_that_there_is() -> None:
+    for ceilings in (
+        (Ceiling(Algorithm.PDQ, Metric.L1, 3),),
+        (Ceiling(Algorithm.PDQ, Metric.HAMMING, 3), Ceiling(Algorithm.PDQ, Metric.HAMMING, 4)),
+        (Ceiling(Algorithm.MD5, Metric.HAMMING, 0),),
+    ):
+        assert not is_possible(replace(TRIAL_PARAMETERS, ceilings=ceilings))
+    assert is_possible(TRIAL_PARAMETERS)

@@ -5,12 +5,12 @@ import pytest
 
 from accord.ledger.state import Standing
 from accord.registry import Certifier, Coverage, certifiers, obligation, registry_digest
-from accord.registry.obligation import refs_root
+from accord.registry.roots import active_root
 from accord.statements.batch import Listing
 from accord.statements.rules import Modality
 from accord.tlog.merkle import leaf_hash, tree_root
 from accord.wire.errors import Broken, Unavailable
-from accord.wire.ids import AGENCIES, GroupId, JurisdictionId, ListingRef, MemberId
+from accord.wire.ids import AGENCIES, GroupId, JurisdictionId, MemberId
 from registry_kit import (
     A1,
     B2,
@@ -235,18 +235,24 @@ def test_the_active_root_is_the_tree_over_the_refs_of_all_jurisdictions() -> Non
     world.publish("ada", listing(1), listing(2, B2))
     world.publish("bea", listing(3, B2))
     found = world.obligations()
-    refs = [ListingRef(0, 0), ListingRef(0, 1), ListingRef(2, 0)]
-    assert found.active_root == tree_root([leaf_hash(ref.encode()) for ref in refs])
+    leaves = [
+        leaf_hash(entry.to_bytes(8, "big") + bytes([bits])) for entry, bits in ((0, 3), (2, 1))
+    ]
+    assert found.active_root == tree_root(leaves)
     assert found.active_count == 3
 
 
-@pytest.mark.parametrize("count", [0, 1, 4095, 4096, 4097, 9000])
-def test_the_root_in_blocks_is_the_root(count: int) -> None:
-    refs = np.arange(count * 12).astype(np.uint8).reshape(count, 12)
-    refs[:, :8] = np.arange(count, dtype=">u8").view(np.uint8).reshape(-1, 8)
-    leaves = [leaf_hash(ref.tobytes()) for ref in refs]
-    memo: dict[bytes, bytes] = {}
-    assert refs_root(refs, memo) == tree_root(leaves) == refs_root(refs, memo)
+def test_the_root_says_which_listings_of_a_batch_and_the_memo_changes_no_answer() -> None:
+    world = World()
+    world.publish("ada", *(listing(seed) for seed in range(19)))
+    world.publish("ada", *(listing(seed) for seed in range(3)))
+    snapshot, memo = world.registry().snapshot(), dict[bytes, bytes]()
+    chosen = np.array([0, 8, 18, 21], dtype=np.uint32)
+    leaves = [bytes(8) + bytes([1, 1, 4]), (2).to_bytes(8, "big") + bytes([4])]
+    for _ in range(2):
+        found = active_root(snapshot, chosen, memo)
+        assert found == tree_root([leaf_hash(leaf) for leaf in leaves])
+    assert active_root(snapshot, chosen[:0], memo) == tree_root([])
 
 
 def test_certifiers_name_agencies_and_their_first_entries() -> None:

@@ -21,6 +21,7 @@ from accord.ledger.epochs import is_holder
 from accord.ledger.genesis import Founding, found
 from accord.ledger.state import (
     AGENCIES_TABLE,
+    COMPROMISES,
     KEYS,
     ONLY,
     PARAMETERS,
@@ -246,7 +247,8 @@ def _bearing(state: Reader, platform: MemberId, now_ms: TimeMs) -> object:
     members = tuple(state.rows(AGENCIES_TABLE))
     own = state.get(PLATFORMS, platform.encode())
     holds = own is not None and _is_holder(state, platform, own)
-    return (rules, valid, members, own, holds, state.get(PARAMETERS, ONLY))
+    void = tuple(state.rows(COMPROMISES))
+    return (rules, valid, members, own, holds, void, state.get(PARAMETERS, ONLY))
 
 
 def _is_holder(state: Reader, platform: MemberId, row: PlatformRow) -> bool:

@@ -16,7 +16,7 @@ from accord.agency.outbox import Job, open_job
 from accord.agency.sealing import seal_batch
 from accord.agency.voice import Ledgerbook, Voice, submit_ahead
 from accord.ledger.epochs import epoch_of
-from accord.ledger.membership import consortium
+from accord.ledger.membership import consortium, parameters
 from accord.ledger.state import PUBLICATIONS, RULES, Reader, index_key
 from accord.statements.batch import Batch, Listing, Media, batch_of, encode_batch
 from accord.statements.bodies import (
@@ -32,8 +32,10 @@ from accord.statements.bodies import (
     Vote,
     Withdraw,
 )
+from accord.statements.classes import check_classes
 from accord.statements.confidential import padded_size
 from accord.statements.envelope import parse_envelope, parse_transaction
+from accord.statements.gates import check_listing
 from accord.statements.rules import ClassCode, RuleSet
 from accord.wire.digests import sha256
 from accord.wire.errors import Malformed, Rejected, Unavailable
@@ -41,7 +43,6 @@ from accord.wire.ids import AGENCIES, GroupId, JurisdictionId
 from accord.wire.limits import (
     BATCH_LISTINGS_MAX,
     BLOB_BYTES_MAX,
-    PDQ_QUALITY_MIN,
     REFS_MAX,
 )
 
@@ -49,12 +50,6 @@ if TYPE_CHECKING:
     from accord.fingerprint import Fingerprinted, Unhashable
 
 SEALED_BYTES_MAX: Final = BLOB_BYTES_MAX - 4_096  # Room for the header and 16 wraps.
-EMPTY_FILE: Final = {  # Digests of no bytes: a listing of them would match every empty upload.
-    "md5": bytes.fromhex("d41d8cd98f00b204e9800998ecf8427e"),
-    "sha1": bytes.fromhex("da39a3ee5e6b4b0d3255bfef95601890afd80709"),
-    "sha256": sha256(b""),
-}
-FLAT_PDQ: Final = frozenset({bytes(32), b"\xff" * 32})
 REFS_RE: Final = re.compile(r"(0|[1-9][0-9]{0,15})(?:/(0|[1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?)?")
 
 # Rejections after which the very same bytes can never be accepted any more: sealing anew cannot
@@ -102,20 +97,6 @@ def listing_of(found: "Fingerprinted | Unhashable", class_code: ClassCode) -> Li
     )
     check_listing(listing)
     return listing
-
-
-def check_listing(listing: Listing) -> None:
-    """Raises: Malformed for a listing that would match what it must not."""
-    if listing.pdq is not None and listing.pdq in FLAT_PDQ:
-        raise Malformed("listing.flat", mend="leave it out: it would match every plain picture")
-    if listing.pdq_quality is not None and listing.pdq_quality < PDQ_QUALITY_MIN:
-        mend = "list it by its digests alone"
-        raise Malformed(
-            "listing.low_quality", got=listing.pdq_quality, at_least=PDQ_QUALITY_MIN, mend=mend
-        )
-    digests = {"md5": listing.md5, "sha1": listing.sha1, "sha256": listing.sha256}
-    if any(digests[name] == empty for name, empty in EMPTY_FILE.items()):
-        raise Malformed("listing.empty_file", mend="leave it out: it is the digest of no bytes")
 
 
 def split_batches(listings: Sequence[Listing]) -> list[Batch]:
@@ -188,6 +169,8 @@ class Desk:
         if unknown:
             have = ", ".join(consortium(self._book.state).groups)
             raise Malformed("desk.group", got=", ".join(sorted(unknown)), have=have)
+        admitted = parameters(self._book.state).classes
+        check_classes({listing.class_code for listing in listings}, admitted)
         home = self._voice.home
         batches = split_batches(listings)
         job = open_job(home.path, home.chain, home.member, released, batches)

@@ -7,7 +7,6 @@ lost; a crash at any step is mended by asking again.
 Not here: replacing a lost or stolen root, which is a vote (propose replace-keys).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from accord.agency.voice import Ledgerbook, Voice
 from accord.client.home import KEYS_FOLDER, PrivateKey, key_file_name, load_key, new_key, store_key
 from accord.ledger.state import KEYSETS, KeyRow
 from accord.ledger.views import keys_of
-from accord.statements.bodies import Keyset, Role, RoleKey
+from accord.statements.bodies import Compromised, Keyset, Role, RoleKey
 from accord.wire.errors import Malformed
 from accord.wire.ids import KeyId, OperatorId, TimeMs
 
@@ -51,8 +50,12 @@ class KeyDesk:
         )
         return tuple(sorted(found, key=lambda fact: (fact.role, fact.operator)))
 
-    def rotate(self, role: Role, operator: OperatorId) -> int | None:
+    def rotate(
+        self, role: Role, operator: OperatorId, void_since_ms: TimeMs | None = None
+    ) -> int | None:
         """A new key for a role and operator in place of the old one, if there is one.
+
+        `void_since_ms`: what the old one said from then on is not to count.
 
         The entry; None if the statement of an earlier run, which was cut off, had arrived.
         Raises: Malformed, Rejected, Unavailable, Unproven.
@@ -65,15 +68,17 @@ class KeyDesk:
         entry: int | None = None
         if fresh.key_id not in self._in_force():
             added = fresh.role_key(home.chain, home.member)
-            entry = self._say(lambda row: (row.role, row.operator) != (role, operator), added)
+            entry = self._say((role, operator), void_since_ms, added)
         # POINT OF NO RETURN. Crash from here: the same call finds the waiting key registered.
         name = key_file_name(role, operator)
         _retire(home.path, name)
         (waiting / KEYS_FOLDER / name).rename(home.path / KEYS_FOLDER / name)
         return entry
 
-    def revoke(self, role: Role, operator: OperatorId) -> int | None:
-        """End a key without another in its place, as when a person leaves.
+    def revoke(
+        self, role: Role, operator: OperatorId, void_since_ms: TimeMs | None = None
+    ) -> int | None:
+        """End a key without another in its place, as when a person leaves; see `rotate`.
 
         The entry; None if it was over already. Raises: as `rotate`.
         """
@@ -82,7 +87,7 @@ class KeyDesk:
         entry: int | None = None
         listed = {(row.role, row.operator) for row in self._in_force().values()}
         if (role, operator) in listed:
-            entry = self._say(lambda row: (row.role, row.operator) != (role, operator))
+            entry = self._say((role, operator), void_since_ms)
         elif not (self.voice.home.path / KEYS_FOLDER / key_file_name(role, operator)).exists():
             have = ", ".join(f"{role}.{name}" for role, name in sorted(listed))
             raise Malformed("home.no_such_key", role=role.value, operator=operator, have=have)
@@ -92,17 +97,25 @@ class KeyDesk:
     def _in_force(self) -> dict[KeyId, KeyRow]:
         return keys_of(self.book.state, self.voice.home.member)
 
-    def _say(self, keeps: Callable[[KeyRow], bool], *added: RoleKey) -> int:
+    def _say(
+        self, ended: tuple[Role, OperatorId], void_since_ms: TimeMs | None, *added: RoleKey
+    ) -> int:
         """State the keys that are kept, which proved themselves when they came, and the added."""
         row = self.book.state.get(KEYSETS, self.voice.home.member.encode())
         kept = [
             RoleKey(known.role, known.operator, known.public, b"")
             for known in self._in_force().values()
-            if keeps(known)
+            if (known.role, known.operator) != ended
+        ]
+        void = [
+            Compromised(key_id, void_since_ms)
+            for key_id, known in self._in_force().items()
+            if (known.role, known.operator) == ended and void_since_ms is not None
         ]
         version = row.version + 1 if row is not None else 1
         keys = tuple(sorted([*kept, *added]))
-        return self.voice.say(Keyset(self.voice.header(), version, keys))
+        body = Keyset(self.voice.header(), version, keys, tuple(sorted(void)))
+        return self.voice.say(body)
 
 
 def _refuse_root(role: Role) -> None:

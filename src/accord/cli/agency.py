@@ -29,7 +29,9 @@ from accord.cli.meanings import meaning_of
 from accord.cli.options import HomeOption, InsecureDecoder, Json
 from accord.cli.text import counted, printable
 from accord.client.home import open_home
+from accord.ledger.membership import parameters
 from accord.statements.bodies import DisputeReason
+from accord.statements.classes import check_classes
 from accord.statements.rules import ClassCode
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.ids import GroupId
@@ -157,7 +159,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     operator: Operator = None,
     as_json: Json = False,
 ) -> None:
-    code = parse_class(class_code)
+    code = _admitted(home, parse_class(class_code))
     groups = [GroupId(name) for name in group or ["platforms"]]
     listings, refused = _listings_under(paths, code, jobs, insecure_decoder)
     for one in refused:
@@ -211,6 +213,16 @@ def parse_class(text: str) -> ClassCode:
         raise Malformed("cli.class", got=text[:80], wanted="scheme/value, such as ncmec/A1")
     row = [parts[0], parts[1] if len(parts) == 3 else "", parts[-1]]
     return load_record(ClassCode, [*row], "class")
+
+
+def _admitted(home: Path, code: ClassCode) -> ClassCode:
+    """The class, if the consortium admits it: asked before any file is looked at, and of a node
+    only if our copy does not know it. Raises: Malformed, with the nearest spelling."""
+    with closing(AgencyBook(open_home(home))) as book:
+        if code not in parameters(book.state).classes:
+            book.sync()
+        check_classes([code], parameters(book.state).classes)
+    return code
 
 
 def _listings_under(

@@ -17,7 +17,7 @@ from accord.cli.options import HomeOption, Json
 from accord.client.home import open_home
 from accord.statements.bodies import Role
 from accord.wire.errors import Malformed
-from accord.wire.ids import NAME_RE, OperatorId
+from accord.wire.ids import NAME_RE, OperatorId, TimeMs
 
 _LIST = """List the agency's keys in force, and which of them this home holds.
 
@@ -43,9 +43,18 @@ _REVOKE = """End a key with no other in its place, as when a person leaves.
 Examples:
 
     accord keys revoke analyst analyst-a --home ./nl-police
+
+    accord keys revoke analyst analyst-a --stolen-since 2026-05-01T12:00:00Z
 """
 RoleArgument = Annotated[Role, typer.Argument(help="Such as analyst.")]
 OperatorArgument = Annotated[str, typer.Argument(metavar="OPERATOR", help="Such as analyst-c.")]
+StolenSince = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Others may have used it since then: what it said from then on does not count.",
+    ),
+]
 keys_app = typer.Typer(no_args_is_help=True, help="The agency's role keys.")
 
 
@@ -92,21 +101,41 @@ def list_keys(home: HomeOption, as_json: Json = False) -> None:
 
 
 def rotate(
-    role: RoleArgument, operator: OperatorArgument, home: HomeOption, as_json: Json = False
+    role: RoleArgument,
+    operator: OperatorArgument,
+    home: HomeOption,
+    stolen_since: StolenSince = None,
+    as_json: Json = False,
 ) -> None:
     with _key_desk(home) as desk:
-        entry = desk.rotate(role, _operator(operator))
+        entry = desk.rotate(role, _operator(operator), _moment(stolen_since))
     said = {"role": role.value, "operator": operator, "entry": entry}
     tell(as_json, said, f"New {role} key: {operator}.")
 
 
 def revoke(
-    role: RoleArgument, operator: OperatorArgument, home: HomeOption, as_json: Json = False
+    role: RoleArgument,
+    operator: OperatorArgument,
+    home: HomeOption,
+    stolen_since: StolenSince = None,
+    as_json: Json = False,
 ) -> None:
     with _key_desk(home) as desk:
-        entry = desk.revoke(role, _operator(operator))
+        entry = desk.revoke(role, _operator(operator), _moment(stolen_since))
     said = {"role": role.value, "operator": operator, "entry": entry}
     tell(as_json, said, f"The {role} key of {operator} is over.")
+
+
+def _moment(text: str | None) -> TimeMs | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as err:
+        raise Malformed("cli.moment", got=text[:40], wanted="2026-05-01T12:00:00Z") from err
+    if moment.tzinfo is None:
+        raise Malformed("cli.moment", got=text[:40], wanted="a time with its zone: end with Z")
+    return TimeMs(int(moment.timestamp() * 1000))
 
 
 def _operator(text: str) -> OperatorId:

@@ -13,8 +13,8 @@ from accord.ledger.epochs import apply_acknowledge, apply_epoch, apply_wrap
 from accord.ledger.governance import advance, apply_propose, apply_rule, apply_vote
 from accord.ledger.listings import (
     apply_approve,
+    apply_dispute,
     apply_publish,
-    check_dispute,
     check_endorse,
     check_withdraw,
 )
@@ -207,7 +207,8 @@ def _count(draft: Draft, envelope: Envelope, now: TimeMs) -> RejectCode | None:
     count = 1 if tally is None or tally.hour != hour else tally.statements + 1
     if count > STATEMENTS_HOUR_MAX:
         return RejectCode.OVER_QUOTA
-    draft.put(TALLIES, member, TallyRow(hour, count))
+    day, disputed = (0, 0) if tally is None else (tally.day, tally.disputed)
+    draft.put(TALLIES, member, TallyRow(hour, count, day, disputed))
     return None
 
 
@@ -238,7 +239,7 @@ def _handle(
         case Endorse():
             return check_endorse(draft, body)
         case Dispute():
-            return check_dispute(draft, body)
+            return apply_dispute(draft, body, now)
         case Withdraw():
             return check_withdraw(draft, body)
         case Keyset():

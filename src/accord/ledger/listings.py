@@ -7,9 +7,11 @@ from dataclasses import replace
 
 from accord.ledger.codes import RejectCode
 from accord.ledger.epochs import check_publish
-from accord.ledger.state import PUBLICATIONS, Draft, PublicationRow, index_key
+from accord.ledger.membership import DAY_MS, parameters
+from accord.ledger.state import PUBLICATIONS, TALLIES, Draft, PublicationRow, index_key
 from accord.statements.bodies import Approve, Dispute, Endorse, Publish, RefRange, Withdraw
-from accord.wire.ids import OperatorId, TimeMs
+from accord.wire.errors import Broken
+from accord.wire.ids import MemberId, OperatorId, TimeMs
 
 
 def apply_publish(
@@ -52,8 +54,26 @@ def _endorsable(row: PublicationRow, body: Endorse) -> RejectCode | None:
     return RejectCode.NOT_APPROVED if row.approved_by is None else None
 
 
-def check_dispute(draft: Draft, body: Dispute) -> RejectCode | None:
-    return _check_refs(draft, body.refs)
+def apply_dispute(draft: Draft, body: Dispute, now: TimeMs) -> RejectCode | None:
+    """Within the quota of a day: no agency alone, nor a stolen key, disputes the whole list."""
+    code = _check_refs(draft, body.refs)
+    if code is not None:
+        return code
+    member, day = body.header.member, now // DAY_MS
+    tally = draft.get(TALLIES, member.encode())
+    if tally is None:
+        raise Broken("ledger.tally")  # This statement was counted in it.
+    before = tally.disputed if tally.day == day else 0
+    disputed = before + sum(ref.count for ref in body.refs if not _is_own(draft, ref, member))
+    if disputed > parameters(draft).dispute_day_max:
+        return RejectCode.OVER_QUOTA
+    draft.put(TALLIES, member.encode(), replace(tally, day=day, disputed=disputed))
+    return None
+
+
+def _is_own(draft: Draft, ref: RefRange, member: MemberId) -> bool:
+    row = draft.get(PUBLICATIONS, index_key(ref.entry))
+    return row is not None and row.agency == member
 
 
 def check_withdraw(draft: Draft, body: Withdraw) -> RejectCode | None:

@@ -11,6 +11,7 @@ from accord.ledger.epochs import membership_changed
 from accord.ledger.state import (
     AGENCIES_TABLE,
     AGENDA,
+    COMPROMISES,
     CONSORTIUM,
     KEYS,
     KEYSETS,
@@ -19,6 +20,7 @@ from accord.ledger.state import (
     PLATFORMS,
     PROPOSALS,
     AgencyRow,
+    CompromiseRow,
     ConsortiumRow,
     Draft,
     KeyRow,
@@ -35,6 +37,7 @@ from accord.statements.bodies import (
     Action,
     AdmitAgency,
     AdmitPlatform,
+    Compromised,
     Keyset,
     Parameters,
     RemoveAgency,
@@ -156,6 +159,33 @@ def install_keys(draft: Draft, member: MemberId, keys: tuple[RoleKey, ...], now:
     draft.put(KEYSETS, member.encode(), replace(before, version=before.version + 1))
 
 
+def check_compromised(
+    state: Reader,
+    member: MemberId,
+    keys: tuple[RoleKey, ...],
+    compromised: tuple[Compromised, ...],
+    now: TimeMs | None = None,
+) -> RejectCode | None:
+    """Former keys of the member alone, each once, as of a time that has passed."""
+    kept = {key_id_of(key.public) for key in keys}
+    named = [item.key_id for item in compromised]
+    for item in compromised:
+        row = state.get(KEYS, item.key_id)
+        if row is None or row.member != member or item.key_id in kept:
+            return RejectCode.BAD_KEYSET
+        if now is not None and item.since_ms > now:
+            return RejectCode.BAD_KEYSET
+    return None if len(set(named)) == len(named) else RejectCode.BAD_KEYSET
+
+
+def note_compromised(draft: Draft, member: MemberId, compromised: tuple[Compromised, ...]) -> None:
+    """An earlier time that was declared before stays."""
+    for item in compromised:
+        known = draft.get(COMPROMISES, item.key_id)
+        since = item.since_ms if known is None else min(item.since_ms, known.since_ms)
+        draft.put(COMPROMISES, item.key_id, CompromiseRow(member, TimeMs(since)))
+
+
 def apply_keyset(draft: Draft, chain: ChainId, body: Keyset, now: TimeMs) -> RejectCode | None:
     member = body.header.member
     current = draft.get(KEYSETS, member.encode())
@@ -167,9 +197,11 @@ def apply_keyset(draft: Draft, chain: ChainId, body: Keyset, now: TimeMs) -> Rej
         return RejectCode.OVER_QUOTA
     is_agency = agency(draft, member) is not None
     code = check_keys(draft, chain, member, body.keys, is_agency=is_agency)
+    code = code or check_compromised(draft, member, body.keys, body.compromised, now)
     code = code or _check_root_trusted(draft, member, body.keys)
     if code is not None:
         return code
+    note_compromised(draft, member, body.compromised)
     had = _decryptors(draft, member)
     draft.put(KEYSETS, member.encode(), replace(current, changes=current.changes + 1))
     install_keys(draft, member, body.keys, now)
@@ -263,7 +295,8 @@ def check_action(state: Reader, chain: ChainId, action: Action) -> RejectCode | 
             is_agency = agency(state, action.member) is not None
             if not is_agency and platform(state, action.member) is None:
                 return RejectCode.INVALID_ACTION
-            return check_keys(state, chain, action.member, action.keys, is_agency=is_agency)
+            code = check_keys(state, chain, action.member, action.keys, is_agency=is_agency)
+            return code or check_compromised(state, action.member, action.keys, action.compromised)
         case Parameters():
             ok = is_possible(action)
         case _:
@@ -294,6 +327,10 @@ def enact(draft: Draft, chain: ChainId, action: Action, now: TimeMs) -> RejectCo
         case Accredit():
             accredit(draft, action)
         case ReplaceKeys():
+            code = check_compromised(draft, action.member, action.keys, action.compromised, now)
+            if code is not None:
+                return code
+            note_compromised(draft, action.member, action.compromised)
             install_keys(draft, action.member, action.keys, now)
             membership_changed(draft, groups_of(draft, action.member), now)
         case Parameters():

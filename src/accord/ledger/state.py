@@ -77,6 +77,14 @@ class KeyRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CompromiseRow:
+    """What a key said from `since_ms` on is void to the registry: its member declared it."""
+
+    member: Member
+    since_ms: Millis
+
+
+@dataclass(frozen=True, slots=True)
 class KeysetRow:
     """`changes` are the keysets since `day_ms`, the first one of a day that is counted."""
 
@@ -177,10 +185,13 @@ class SeenRow:
 
 @dataclass(frozen=True, slots=True)
 class TallyRow:
-    """How many statements of a member were accepted in one hour, numbered since 1970."""
+    """How many statements of a member were accepted in one hour, numbered since 1970, and how
+    many listings of others it disputed in one day."""
 
     hour: Index
     statements: Annotated[int, Uint(1, 2**31)]
+    day: Index = 0
+    disputed: Annotated[int, Uint(0, 2**31)] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +218,7 @@ class Table(Generic[R]):
 
 AGENCIES_TABLE = Table("agencies", AgencyRow)
 AGENDA = Table("agenda", AgendaRow)
+COMPROMISES = Table("compromises", CompromiseRow)
 CONSORTIUM = Table("consortium", ConsortiumRow)
 EPOCHS = Table("epochs", EpochRow)
 KEYS = Table("keys", KeyRow, bucket_bytes=1)
@@ -224,6 +236,7 @@ TABLES: dict[str, Table[object]] = {
     for table in (
         AGENCIES_TABLE,
         AGENDA,
+        COMPROMISES,
         CONSORTIUM,
         EPOCHS,
         KEYS,

@@ -33,7 +33,6 @@ from accord.matching.index import Candidates, Distances
 from accord.registry.columns import Bytes, Flags, Rows
 from accord.registry.listings import Snapshot
 from accord.registry.obligation import (
-    INACTIVE,
     REVIEW_ONLY,
     ActiveClause,
     Coverage,
@@ -192,7 +191,7 @@ def _kept(active: ActiveClause, found: Candidates, snapshot: Snapshot) -> Flags 
         exact = active.clause.exact
         if exact is None or found.algorithm not in exact.algorithms:
             return None
-        keep: Flags = active.status[found.rows] != INACTIVE
+        keep: Flags = active.active[found.rows]
         return keep
     near = active.clause.near_by(found.algorithm)
     if (
@@ -201,7 +200,7 @@ def _kept(active: ActiveClause, found: Candidates, snapshot: Snapshot) -> Flags 
         or min(found.quality, 100) < near.quality_min
     ):
         return None
-    keep = active.status[found.rows] != INACTIVE
+    keep = active.active[found.rows]
     keep &= found.distances <= near.limit
     if found.algorithm in QUALITY_ALGORITHMS and keep.any():
         keep &= _qualities(snapshot, found.rows) >= near.quality_min
@@ -229,7 +228,7 @@ def _hits_of(
         if near is not None and not near.alone:
             confirmed = _confirmed(near, candidates, kept)
             cap[~np.isin(rows, confirmed)] = _CAPS.index(Cap.NEAR_ALONE)
-        cap[active.status[rows] == REVIEW_ONLY] = _CAPS.index(Cap.DISPUTED)
+        cap[active.status_of(rows) == REVIEW_ONLY] = _CAPS.index(Cap.DISPUTED)
         severity[cap > 0] = _REVIEW
     return _Hits(share, active, found, rows, found.distances[keep], severity, cap)
 
@@ -411,6 +410,6 @@ def _reason(hit: _Hits, place: int, obligations: PlatformObligations) -> Reason:
         listing_quality=quality if has_quality else None,
         action=_ACTIONS[int(hit.severity[place])],
         cap=_CAPS[int(hit.cap[place])],
-        disputed=int(hit.active.status[row]) == REVIEW_ONLY,
+        disputed=int(hit.active.status_of(hit.rows[place : place + 1])[0]) == REVIEW_ONLY,
         certifiers=certifiers(obligations, hit.active, row),
     )

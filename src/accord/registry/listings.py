@@ -25,7 +25,7 @@ from accord.statements.rules import ClassCode
 from accord.wire import cbor, record
 from accord.wire.digests import labelled_sha256
 from accord.wire.errors import Broken
-from accord.wire.ids import GroupId, ListingRef, MemberId
+from accord.wire.ids import GroupId, KeyId, ListingRef, MemberId
 from accord.wire.limits import AGENCIES_MAX
 
 FOLD_VERSION: Final = 1  # What `Parameters.fold_version` must be for this software to answer.
@@ -54,7 +54,10 @@ class Batches:
     publisher: Bytes
     groups: Masks
     time_ms: NDArray[np.int64]
+    key: NDArray[np.int64]  # Place in `Snapshot.keys` of the key that published it.
     approved: NDArray[np.int64]  # The entry that approved it, or NOT_APPROVED.
+    approved_ms: NDArray[np.int64]
+    approver: NDArray[np.int64]  # The key that approved it, or NOT_APPROVED.
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,6 +80,7 @@ class Opinions:
     agency: Bytes
     kind: Bytes
     detail: Bytes
+    key: NDArray[np.int64]  # Place in `Snapshot.keys`.
     first: NDArray[np.int64]  # Row.
     count: NDArray[np.int64]
 
@@ -94,6 +98,7 @@ class Snapshot:
 
     size: int
     agencies: tuple[MemberId, ...]
+    keys: tuple[KeyId, ...]  # That said anything about opened listings, as they first spoke.
     groups: tuple[GroupId, ...]
     classes: tuple[ClassCode, ...]
     unopened: int  # Batches released to a group of ours whose key we lack: the list has holes.
@@ -145,17 +150,30 @@ class Registry:
     def __init__(self) -> None:
         self.size = 0  # Entries so far, the unimportant ones included.
         self._agencies: dict[MemberId, int] = {}
+        self._keys: dict[KeyId, int] = {}
         self._groups: dict[GroupId, int] = {}
         self._classes: dict[ClassCode, int] = {}
         self._unopened = 0
         self._unchecked = 0
         self._faults: list[Misrelease] = []
         self._batch = {
-            name: Growing(np.int64) for name in ("entry", "start", "count", "time_ms", "approved")
+            name: Growing(np.int64)
+            for name in (
+                "entry",
+                "start",
+                "count",
+                "time_ms",
+                "key",
+                "approved",
+                "approved_ms",
+                "approver",
+            )
         }
         self._batch_publisher = Growing(np.uint8)
         self._batch_groups = Growing(np.uint64)
-        self._opinion = {name: Growing(np.int64) for name in ("entry", "time_ms", "first", "count")}
+        self._opinion = {
+            name: Growing(np.int64) for name in ("entry", "time_ms", "key", "first", "count")
+        }
         self._opinion_facts = {name: Growing(np.uint8) for name in ("agency", "kind", "detail")}
         self._class_of = Growing(np.uint32)
         self._media = Growing(np.uint8)
@@ -197,7 +215,12 @@ class Registry:
             case Approve() as body:
                 batch = _find(self._batch["entry"].view(), body.entry)
                 if batch is not None:
-                    self._batch["approved"].view()[batch] = entry.index
+                    for name, value in (
+                        ("approved", entry.index),
+                        ("approved_ms", entry.time_ms),
+                        ("approver", self._key_of(entry)),
+                    ):
+                        self._batch[name].view()[batch] = value
             case Endorse() as body:
                 self._add_opinion(entry, body, Kind.ENDORSE, body.level)
             case Dispute() as body:
@@ -220,7 +243,10 @@ class Registry:
             ("start", start),
             ("count", count),
             ("time_ms", entry.time_ms),
+            ("key", self._key_of(entry)),
             ("approved", NOT_APPROVED),
+            ("approved_ms", NOT_APPROVED),
+            ("approver", NOT_APPROVED),
         ):
             self._batch[name].append(value)
         self._batch_publisher.append(publisher)
@@ -262,12 +288,16 @@ class Registry:
             for name, value in (
                 ("entry", entry.index),
                 ("time_ms", entry.time_ms),
+                ("key", self._key_of(entry)),
                 ("first", first),
                 ("count", ref.count),
             ):
                 self._opinion[name].append(value)
             for name, value in (("agency", agency), ("kind", int(kind)), ("detail", detail)):
                 self._opinion_facts[name].append(value)
+
+    def _key_of(self, entry: FoldedEntry) -> int:
+        return self._keys.setdefault(entry.key_id, len(self._keys))
 
     def _bit_of(self, member: MemberId) -> int:
         bit = self._agencies.setdefault(member, len(self._agencies))
@@ -288,12 +318,14 @@ class Registry:
         """What was folded so far. Cost: a copy of the masks (33 bytes a listing); what only grows
         is shared."""
         batch = {name: column.view() for name, column in self._batch.items()}
-        batch["approved"] = batch["approved"].copy()
+        for name in ("approved", "approved_ms", "approver"):
+            batch[name] = batch[name].copy()
         opinion = {name: column.view() for name, column in self._opinion.items()}
         facts = {name: column.view() for name, column in self._opinion_facts.items()}
         return Snapshot(
             size=self.size,
             agencies=tuple(self._agencies),
+            keys=tuple(self._keys),
             groups=tuple(self._groups),
             classes=tuple(self._classes),
             unopened=self._unopened,
@@ -308,6 +340,7 @@ class Registry:
                 agency=facts["agency"],
                 kind=facts["kind"],
                 detail=facts["detail"],
+                key=opinion["key"],
                 first=opinion["first"],
                 count=opinion["count"],
             ),
@@ -329,7 +362,8 @@ def registry_digest(snapshot: Snapshot) -> bytes:
     """
     parts = [snapshot.size.to_bytes(8, "big"), snapshot.unopened.to_bytes(8, "big")]
     classes = [record.dump_record(code) for code in snapshot.classes]
-    parts.append(cbor.encode([list(snapshot.agencies), list(snapshot.groups), classes]))
+    names: list[cbor.Value] = [list(snapshot.agencies), list(snapshot.keys), list(snapshot.groups)]
+    parts.append(cbor.encode([*names, classes]))
     batches, opinions = snapshot.batches, snapshot.opinions
     scalars: list[NDArray[Any]] = [
         batches.entry,
@@ -338,12 +372,16 @@ def registry_digest(snapshot: Snapshot) -> bytes:
         batches.publisher,
         batches.groups,
         batches.time_ms,
+        batches.key,
         batches.approved,
+        batches.approved_ms,
+        batches.approver,
         opinions.entry,
         opinions.time_ms,
         opinions.agency,
         opinions.kind,
         opinions.detail,
+        opinions.key,
         opinions.first,
         opinions.count,
         snapshot.class_of,

@@ -7,7 +7,7 @@ checks it get the same rows; fewer agencies than the rule and the floors ask act
 Source: docs/spec/registry.md, sections Certification and Obligation.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -15,27 +15,25 @@ from typing import Final
 import numpy as np
 
 from accord.ledger.state import PLATFORMS, RULES, PlatformRow, Reader, RuleRow, Standing
-from accord.registry.columns import Bytes, Flags, Masks, Rows
+from accord.registry.certification import Counting
+from accord.registry.columns import Bytes, Flags, Rows
+from accord.registry.disputes import Disputes, disputes_of
 from accord.registry.listings import (
     FOLD_VERSION,
-    NOT_APPROVED,
     SCHEMES,
     Kind,
     Snapshot,
 )
+from accord.registry.roots import active_root
 from accord.registry.standing import Bench, bench_of, block_time_ms, parameters_of
 from accord.statements.bodies import Parameters, ceiling_of
 from accord.statements.rules import Certification, Clause, Modality, rules_sha256
-from accord.tlog.merkle import leaf_hash, tree_root
-from accord.wire.digests import sha256
 from accord.wire.errors import Unavailable
-from accord.wire.ids import REF_BYTES, GroupId, JurisdictionId, MemberId, TimeMs
+from accord.wire.ids import GroupId, JurisdictionId, MemberId, TimeMs
 
 INACTIVE: Final = 0
 ACTIVE: Final = 1
 REVIEW_ONLY: Final = 2  # Active but disputed here: no automatic action.
-_BLOCK_LEAVES: Final = 4096  # Leaves of a memoised subtree; a power of two.
-_ONE: Final = np.uint64(1)
 
 
 class Coverage(StrEnum):
@@ -49,12 +47,27 @@ class Coverage(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ActiveClause:
-    """A clause as it is in force, within the floors, ceilings and classes of governance, and the
-    status of each row."""
+    """A clause as it is in force, within the floors, ceilings and classes of governance, and which
+    rows are active in it. Arrays are shared with clauses that ask the same."""
 
     clause: Clause
     live: Flags  # Rows that can be active or vouch under this rule set.
-    status: Bytes  # INACTIVE, ACTIVE or REVIEW_ONLY.
+    active: Flags
+    review_only: Rows  # Of the jurisdiction, ascending; those active here are REVIEW_ONLY.
+
+    def status_of(self, rows: Rows) -> Bytes:
+        """INACTIVE, ACTIVE or REVIEW_ONLY."""
+        status = self.active[rows].astype(np.uint8)
+        if len(self.review_only) and len(rows):
+            places = np.searchsorted(self.review_only, rows)
+            disputed = self.review_only[np.minimum(places, len(self.review_only) - 1)] == rows
+            status[disputed & (status != INACTIVE)] = REVIEW_ONLY
+        return status
+
+    @property
+    def status(self) -> Bytes:
+        """Of every row. Cost: an array as long as the list."""
+        return self.status_of(np.arange(len(self.active), dtype=np.uint32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +92,7 @@ class PlatformObligations:
     now_ms: TimeMs
     snapshot: Snapshot
     bench: Bench
+    disputes: Disputes
     live: Flags  # Released to the platform's groups, approved, not withdrawn.
     by_jurisdiction: Mapping[JurisdictionId, Obligation]
     rules_sha256: bytes
@@ -108,7 +122,8 @@ class _Bearings:
     bench: Bench
     parameters: Parameters
     groups: Collection[GroupId]
-    live: Flags
+    counting: Counting
+    disputes: Disputes
     now_ms: TimeMs
 
 
@@ -131,18 +146,19 @@ def platform_obligations(
     rules = [
         (name, item.rule.version, item.rule.rule_set) for name, item in found.items() if item.rule
     ]
-    active = _union(tuple(clause for item in found.values() for clause in item.clauses))
+    active = _union([clause for item in found.values() for clause in item.clauses])
     return PlatformObligations(
         platform=platform,
         standing=row.standing,
         now_ms=bearings.now_ms,
         snapshot=snapshot,
         bench=bearings.bench,
-        live=bearings.live,
+        disputes=bearings.disputes,
+        live=bearings.counting.live(row.groups),
         by_jurisdiction=found,
         rules_sha256=rules_sha256([(str(name), version, rule) for name, version, rule in rules]),
         active_rows=active,
-        active_root=refs_root(snapshot.encode_refs(active), {} if memo is None else memo),
+        active_root=active_root(snapshot, active, {} if memo is None else memo),
     )
 
 
@@ -171,25 +187,17 @@ def _bearings(
     parameters = parameters_of(state)
     if parameters.fold_version != FOLD_VERSION:  # Another fold would be taken for cheating.
         raise Unavailable("registry.fold_version", voted=parameters.fold_version, here=FOLD_VERSION)
+    bench = bench_of(snapshot, state)
+    now_ms = block_time_ms(state) if now_ms is None else now_ms
     return _Bearings(
         snapshot=snapshot,
-        bench=bench_of(snapshot, state),
+        bench=bench,
         parameters=parameters,
         groups=row.groups,
-        live=_live(snapshot, row.groups),
-        now_ms=block_time_ms(state) if now_ms is None else now_ms,
+        counting=Counting(snapshot, bench),
+        disputes=disputes_of(snapshot, bench, parameters, now_ms),
+        now_ms=now_ms,
     )
-
-
-def _live(snapshot: Snapshot, groups: Collection[GroupId]) -> Flags:
-    """Released to one of the groups, approved, not withdrawn."""
-    ours = sum(1 << bit for bit, group in enumerate(snapshot.groups) if group in groups)
-    batches = snapshot.batches
-    usable = (batches.groups & np.uint64(ours)) != 0
-    usable &= batches.approved != NOT_APPROVED
-    live: Flags = np.repeat(usable, batches.count)
-    live &= ~snapshot.withdrawn
-    return live
 
 
 def _obligation(bearings: _Bearings, state: Reader, jurisdiction: JurisdictionId) -> Obligation:
@@ -203,24 +211,22 @@ def _obligation(bearings: _Bearings, state: Reader, jurisdiction: JurisdictionId
         return Obligation(jurisdiction, Coverage.NOT_VALID, rule, ())
     if rules.modality is Modality.PROHIBITED:
         return Obligation(jurisdiction, Coverage.PROHIBITED, rule, ())
-    if rules.groups:
-        within = _live(bearings.snapshot, set(bearings.groups) & set(rules.groups))
-        bearings = replace(bearings, live=within)
-    clauses = tuple(_activate(bearings, clause, jurisdiction) for clause in rules.clauses)
+    groups = [name for name in bearings.groups if not rules.groups or name in rules.groups]
+    clauses = tuple(_activate(bearings, clause, jurisdiction, groups) for clause in rules.clauses)
     return Obligation(jurisdiction, Coverage.ACTIVE, rule, clauses)
 
 
-def _activate(bearings: _Bearings, clause: Clause, jurisdiction: JurisdictionId) -> ActiveClause:
+def _activate(
+    bearings: _Bearings, clause: Clause, jurisdiction: JurisdictionId, groups: Collection[GroupId]
+) -> ActiveClause:
     clause = clause_in_force(clause, bearings.parameters)
-    asked = clause.certification
-    rows = np.flatnonzero(bearings.live & _in_classes(bearings.snapshot, clause))
-    words = _words_for(bearings.snapshot, rows.astype(np.uint32), clause)
-    certified = rows[bearings.bench.certifies(words, asked.agencies, asked.sovereigns)]
-    status = np.zeros(bearings.snapshot.count, dtype=np.uint8)
-    status[certified] = np.where(
-        _is_disputed(bearings, certified, jurisdiction), REVIEW_ONLY, ACTIVE
+    asked, counting, disputes = clause.certification, bearings.counting, bearings.disputes
+    return ActiveClause(
+        clause=clause,
+        live=counting.live(groups),
+        active=counting.active(clause.classes, asked, groups, disputes.own),
+        review_only=disputes.review_only(jurisdiction),
     )
-    return ActiveClause(clause=clause, live=bearings.live, status=status)
 
 
 def clause_in_force(clause: Clause, parameters: Parameters) -> Clause:
@@ -244,76 +250,17 @@ def clause_in_force(clause: Clause, parameters: Parameters) -> Clause:
     )
 
 
-def _in_classes(snapshot: Snapshot, clause: Clause) -> Flags:
-    wanted = np.array([code in clause.classes for code in snapshot.classes], dtype=np.bool_)
-    flags: Flags = wanted[snapshot.class_of] if len(wanted) else np.empty(0, dtype=np.bool_)
-    return flags
-
-
-def _words_for(snapshot: Snapshot, rows: Rows, clause: Clause) -> Masks:
-    """For each of `rows` (live, of the clause's classes), the agencies that vouch for it at the
-    clause's review level."""
-    own = _ONE << snapshot.publisher[rows].astype(np.uint64)
-    words = own.copy()
-    for endorsed in snapshot.endorsed[clause.certification.review_level :]:
-        words |= endorsed[rows]
-    if clause.certification.review_level > 0 or not len(rows):
-        return words
-    # Level 0: another agency that lists the very same value as one of these classes vouches too;
-    # not so where it has disputed its own listing.
-    every = np.zeros(snapshot.count, dtype=np.uint64)
-    every[rows] = np.where(snapshot.disputed[rows] & own, np.uint64(0), own)
-    shared = np.zeros(snapshot.count, dtype=np.uint64)
-    for scheme in SCHEMES:
-        members, starts = snapshot.values[scheme].equal_groups
-        if len(members):
-            lengths = np.diff(starts, append=len(members))
-            shared[members] |= np.repeat(np.bitwise_or.reduceat(every[members], starts), lengths)
-    return words | shared[rows]
-
-
-def _is_disputed(
-    bearings: _Bearings,
-    rows: np.ndarray[tuple[int], np.dtype[np.intp]],
-    jurisdiction: JurisdictionId,
-) -> Flags:
-    """Disputed here, by the publisher itself, or by agencies of enough sovereigns."""
-    snapshot, bench = bearings.snapshot, bearings.bench
-    disputed = snapshot.disputed[rows] & np.uint64(bench.admitted)
-    flags: Flags = (disputed & np.uint64(bench.home.get(jurisdiction, 0))) != 0
-    flags |= (disputed & (_ONE << snapshot.publisher[rows].astype(np.uint64))) != 0
-    flags |= bench.sovereigns_in(disputed) >= bearings.parameters.dispute_sovereigns
-    return flags
-
-
-def _union(clauses: tuple[ActiveClause, ...]) -> Rows:
-    if not clauses:
+def _union(clauses: Sequence[ActiveClause]) -> Rows:
+    """The rows active in any of the clauses, ascending; clauses that share an array cost one."""
+    arrays = {id(clause.active): clause.active for clause in clauses}
+    if not arrays:
         return np.empty(0, dtype=np.uint32)
-    some = clauses[0].status != INACTIVE
-    for clause in clauses[1:]:
-        some |= clause.status != INACTIVE
+    some, *others = arrays.values()
+    if others:
+        some = some.copy()
+        for flags in others:
+            some |= flags
     return np.flatnonzero(some).astype(np.uint32)
-
-
-def refs_root(refs: Bytes, memo: dict[bytes, bytes]) -> bytes:
-    """The RFC 6962 root over encoded refs. Shape: (count, 12), ascending.
-
-    A block of 4,096 refs is hashed once in the life of `memo`; blocks are full subtrees, so the
-    tree over their roots is the tree over the leaves. Units: 2 s a million leaves at first.
-    """
-    raw, used, roots = refs.tobytes(), dict[bytes, bytes](), list[bytes]()
-    for at in range(0, len(raw), _BLOCK_LEAVES * REF_BYTES):
-        block = raw[at : at + _BLOCK_LEAVES * REF_BYTES]
-        name = sha256(block)
-        root = memo.get(name)
-        if root is None:
-            leaves = range(0, len(block), REF_BYTES)
-            root = tree_root([leaf_hash(block[i : i + REF_BYTES]) for i in leaves])
-        used[name] = root
-        roots.append(root)
-    memo.clear()
-    memo.update(used)
-    return tree_root(roots)
 
 
 def certifiers(
@@ -332,14 +279,15 @@ def certifiers(
     batch = int(snapshot.batch_of(np.array([row], dtype=np.uint32))[0])
     note(int(snapshot.publisher[row]), int(batches.entry[batch]), "published")
     for place in opinions.about(row):
-        if opinions.kind[place] == Kind.ENDORSE and opinions.detail[place] >= level:
+        void = obligations.bench.void.opinions[place]
+        if opinions.kind[place] == Kind.ENDORSE and opinions.detail[place] >= level and not void:
             reviewed = int(opinions.detail[place])
             note(int(opinions.agency[place]), int(opinions.entry[place]), "endorsed", reviewed)
     if level == 0:
         for twin in equal_rows(snapshot, row):
             bit = int(snapshot.publisher[twin])
             wanted = snapshot.classes[snapshot.class_of[twin]] in clause.classes
-            if wanted and active.live[twin] and not int(snapshot.disputed[twin]) >> bit & 1:
+            if wanted and active.live[twin] and twin not in obligations.disputes.own:
                 note(bit, snapshot.ref_of(int(twin)).entry, "equal-listing")
     first: dict[int, Certifier] = {}
     for bit, certifier in spoken:  # The publisher, then endorsements, then equal listings.

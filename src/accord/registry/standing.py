@@ -6,11 +6,14 @@ Invariants: only agencies in good standing count, for and against a listing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accord.ledger.state import (
     AGENCIES_TABLE,
+    COMPROMISES,
     CONSORTIUM,
     ONLY,
     PARAMETERS,
@@ -18,14 +21,27 @@ from accord.ledger.state import (
     Reader,
     Standing,
 )
-from accord.registry.columns import Bytes, Flags, Masks
-from accord.registry.listings import Snapshot
+from accord.registry.columns import Bytes, Flags, Masks, Rows
+from accord.registry.listings import Kind, Opinions, Snapshot
 from accord.statements.bodies import Parameters
 from accord.wire.errors import Broken
 from accord.wire.ids import JurisdictionId, TimeMs
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Void:
+    """What was said with a key that its owner has since declared compromised as of then.
+
+    Shape: `opinions` and `batches` one flag each; `reopened` the rows, ascending, that nobody but
+    such a key withdrew.
+    """
+
+    opinions: Flags
+    batches: Flags
+    reopened: Rows
+
+
+@dataclass(frozen=True, eq=False)
 class Bench:
     """Masks over `Snapshot.agencies`: those in good standing, by sovereign, and by jurisdiction
     that they are accredited for."""
@@ -33,20 +49,33 @@ class Bench:
     admitted: int
     sovereigns: tuple[int, ...]
     home: Mapping[JurisdictionId, int]
+    void: Void
+
+    @property
+    def void_opinions(self) -> Flags:
+        return self.void.opinions
 
     def sovereigns_in(self, masks: Masks) -> Bytes:
-        """How many distinct sovereigns each mask spans."""
-        spans = np.zeros(len(masks), dtype=np.uint8)
-        for sovereign in self.sovereigns:
-            spans += (masks & np.uint64(sovereign)) != 0
-        return spans
+        """How many distinct sovereigns each mask of agencies in good standing spans."""
+        spans = np.zeros(len(masks), dtype=np.uint64)
+        for number, table in enumerate(self._tables):
+            some = masks if number == 0 else masks >> np.uint64(16 * number)
+            spans |= table[some.astype(np.uint16) & np.uint16(len(table) - 1)]
+        return np.bitwise_count(spans)
 
-    def certifies(self, masks: Masks, agencies_min: int, sovereigns_min: int) -> Flags:
-        """Which masks hold enough agencies in good standing from enough sovereigns."""
-        counted = masks & np.uint64(self.admitted)
-        enough: Flags = np.bitwise_count(counted) >= agencies_min
-        enough &= self.sovereigns_in(counted) >= sovereigns_min
-        return enough
+    @cached_property
+    def _tables(self) -> tuple[Masks, ...]:
+        """The sovereigns of 16 agencies at once, as masks by sovereign."""
+        tables: list[Masks] = []
+        agencies = sum(self.sovereigns).bit_length()
+        for first in range(0, agencies, 16):
+            size = 1 << min(16, agencies - first)
+            table = np.zeros(size, dtype=np.uint64)
+            for number, members in enumerate(self.sovereigns):
+                words = np.arange(size) & (members >> first & 0xFFFF)
+                table |= np.where(words != 0, np.uint64(1 << number), np.uint64(0))
+            tables.append(table)
+        return tuple(tables)
 
 
 def bench_of(snapshot: Snapshot, state: Reader) -> Bench:
@@ -60,7 +89,41 @@ def bench_of(snapshot: Snapshot, state: Reader) -> Bench:
         if row.standing is Standing.ADMITTED:
             admitted |= 1 << bit
             _note(row, 1 << bit, sovereigns, home)
-    return Bench(admitted, tuple(sovereigns.values()), home)
+    return Bench(admitted, tuple(sovereigns.values()), home, _void_of(snapshot, state))
+
+
+def _void_of(snapshot: Snapshot, state: Reader) -> Void:
+    batches, opinions = snapshot.batches, snapshot.opinions
+    since = np.full(len(snapshot.keys) + 1, 2**62, dtype=np.int64)  # The last: not approved.
+    for number, key in enumerate(snapshot.keys):
+        row = state.get(COMPROMISES, key)
+        if row is not None:
+            since[number] = row.since_ms
+    gone = opinions.time_ms >= since[opinions.key]
+    unsound = batches.time_ms >= since[batches.key]
+    unsound |= batches.approved_ms >= since[batches.approver]
+    return Void(gone, unsound, _reopened(snapshot, gone))
+
+
+def _reopened(snapshot: Snapshot, gone: Flags) -> Rows:
+    opinions = snapshot.opinions
+    withdrawals = opinions.kind == Kind.WITHDRAW
+    if not (withdrawals & gone).any():
+        return np.empty(0, dtype=np.uint32)
+    left, right = (
+        _covered(opinions, places)
+        for places in (np.flatnonzero(withdrawals & gone), np.flatnonzero(withdrawals & ~gone))
+    )
+    rows: Rows = np.setdiff1d(left, right)
+    return rows
+
+
+def _covered(opinions: Opinions, places: NDArray[np.intp]) -> Rows:
+    ranges = [
+        np.arange(opinions.first[at], opinions.first[at] + opinions.count[at], dtype=np.uint32)
+        for at in places
+    ]
+    return np.unique(np.concatenate(ranges)) if ranges else np.empty(0, dtype=np.uint32)
 
 
 def _note(

@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Final
 
+import numpy as np
+
 from accord.audit.receipts import ReceiptMeta, ScanReceipt, bucket_of
 from accord.fingerprint import Decoding, Fingerprinted, Unhashable
 from accord.follow.delta import FoldedEntry
 from accord.matching import Context, Decision, Place, Query, Screen, build_screen, query_of
 from accord.media import DecoderPool
 from accord.registry import PlatformObligations, Registry
-from accord.registry.obligation import ACTIVE, REVIEW_ONLY
 from accord.replica.replica import Replica
 from accord.scan.index_store import IndexStore
 from accord.scan.receipts import ReceiptLog
@@ -288,12 +289,11 @@ def _version_of(screen: Screen) -> bytes:
     """A digest of all that a decision depends on but the file: rules, and what is active how in
     which clause. `active_root` alone would not change with a dispute."""
     obligations = screen.obligations
-    parts = [obligations.rules_sha256]
+    parts = [obligations.rules_sha256, obligations.snapshot.batches.entry.tobytes()]
     for name, share in sorted(obligations.by_jurisdiction.items()):
         parts += [name.encode(), share.coverage.value.encode()]
         for active in share.clauses:
             parts += [active.clause.name.encode(), *map(encode_record, active.clause.near)]
-            for status in (ACTIVE, REVIEW_ONLY):
-                rows = (active.status == status).nonzero()[0].astype("uint32")
-                parts.append(obligations.snapshot.encode_refs(rows).tobytes())
+            disputed = active.review_only[active.active[active.review_only]]
+            parts += [np.packbits(active.active).tobytes(), disputed.tobytes()]
     return labelled_sha256("list-version", *parts)

@@ -169,6 +169,17 @@ class Withdraw:
     reason: DisputeReason
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Compromised(Compact):
+    """A former key of a member that somebody else may have used since then."""
+
+    key_id: KeyIdBytes
+    since_ms: Millis
+
+
+Compromises = Annotated[tuple[Compromised, ...], Count(0, KEYS_MAX, ordered=True)]
+
+
 @dataclass(frozen=True, slots=True)
 class Keyset:
     """A member's role keys from now on, all of them, signed by its root key."""
@@ -177,6 +188,7 @@ class Keyset:
     header: Header
     version: Version
     keys: Keys
+    compromised: Compromises = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +256,7 @@ class ReplaceKeys:
     KIND: ClassVar[str] = "replace-keys"
     member: Member
     keys: Keys
+    compromised: Compromises = ()
 
 
 @dataclass(frozen=True, slots=True)
