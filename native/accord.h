@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define ACCORD_ABI 2 /* Raised with every change of a signature or a structure. */
+#define ACCORD_ABI 3 /* Raised with every change of a signature or a structure. */
 
 enum { ACCORD_PORTABLE = 0, ACCORD_AVX2 = 1, ACCORD_AVX512 = 2 };
 

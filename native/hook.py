@@ -22,6 +22,7 @@ FLAGS = (
     "-fvisibility=hidden",
     "-fno-strict-aliasing",
     "-ffp-contract=off",
+    "-fno-math-errno",  # A root is one instruction, and the library needs no other.
 )
 
 

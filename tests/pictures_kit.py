@@ -44,6 +44,11 @@ def encoded(image: Image.Image, name: str, **options: object) -> bytes:
     return out.getvalue()
 
 
+def opened(data: bytes) -> Image.Image:
+    """A file as an RGB picture."""
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
 def small_text(image: Image.Image) -> Image.Image:
     copy = image.copy()
     ImageDraw.Draw(copy).text((image.width // 10, image.height // 10), "holiday 2026", "white")

@@ -14,7 +14,7 @@ from typing import Final
 from accord.wire.errors import Broken, Malformed
 
 FILE: Final = pathlib.Path(__file__).with_name("kernel.so")
-ABI: Final = 2  # As in native/accord.h.
+ABI: Final = 3  # As in native/accord.h.
 VARIABLE: Final = "ACCORD_KERNEL"
 _NO_MEMORY: Final = -1
 

@@ -1,0 +1,56 @@
+"""Whether the patches of a query say that a listing is the same picture.
+
+One patch that meets says little: the same logo, the same letter, the same window. Votes are
+different patches of the query on different patches of one listing, all of them mirrored or none,
+and the more of them there are the less alike each needs to be.
+Invariants: more or nearer candidates never weaken a verdict; no sum of floats.
+Source: docs/spec/fingerprint.md, section 14, and the figures behind it in BENCHMARKS.md.
+"""
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Rule(NamedTuple):
+    """So many votes, each within so many bits."""
+
+    votes: int
+    bits_max: int
+
+
+MATCH_RULES: Final = (Rule(3, 44), Rule(2, 36))
+REVIEW_RULES: Final = (Rule(2, 44),)
+BITS_MAX: Final = max(rule.bits_max for rule in (*MATCH_RULES, *REVIEW_RULES))  # What to look up.
+
+
+class Verdict(IntEnum):
+    NOTHING = 0
+    REVIEW = 1
+    MATCH = 2
+
+
+def votes_of(distances: NDArray[np.int64], bits_max: int) -> int:
+    """How many patches of each side meet one of the other, the lesser of the two.
+
+    Shape: distances (query patches, listed patches), of one hand.
+    """
+    meets = distances <= bits_max
+    return int(min(meets.any(axis=0).sum(), meets.any(axis=1).sum()))
+
+
+def verdict_of(upright: NDArray[np.int64], mirrored: NDArray[np.int64]) -> Verdict:
+    """What a query's patches say of one listing. Shape: as in `votes_of`, one for each hand."""
+
+    def holds(rules: tuple[Rule, ...]) -> bool:
+        return any(
+            votes_of(distances, rule.bits_max) >= rule.votes
+            for rule in rules
+            for distances in (upright, mirrored)
+        )
+
+    if holds(MATCH_RULES):
+        return Verdict.MATCH
+    return Verdict.REVIEW if holds(REVIEW_RULES) else Verdict.NOTHING

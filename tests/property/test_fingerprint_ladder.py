@@ -1,0 +1,79 @@
+"""Patches meet those of the altered picture, and those of no other."""
+
+import numpy as np
+import pytest
+
+from accord.cli.bench.robustness_alterations import Picture, altered
+from accord.cli.demo.pictures import CAT, COFFEE, PHOTOS, ROCKET, Photo
+from accord.fingerprint.ladder import LISTED_MAX, Listed, Step, asked_of, listed_of
+from accord.fingerprint.rehearsal import common_in, distances
+from accord.fingerprint.votes import Verdict, verdict_of
+from near_duplicates_kit import PAIRS, on_screen
+from pictures_kit import opened
+
+HARD = (
+    "crop-anywhere-70",
+    "crop-anywhere-50",
+    "caption-20",
+    "emoji-10",
+    "flip",
+    "rotate-5",
+    "perspective",
+    "collage",
+    "combination-mirrored-crop",
+)
+
+
+@pytest.fixture(scope="module")
+def listed() -> dict[str, Listed]:
+    return {photo.name: listed_of(opened(photo.read())) for photo in (CAT, COFFEE, ROCKET)}
+
+
+def verdict(query: Picture, listing: Listed) -> Verdict:
+    asked = asked_of(query, frozenset({Step.PATCHES}))
+    upright = distances(asked.patches, listing.patches)
+    return verdict_of(upright, distances(asked.mirrored, listing.patches))
+
+
+@pytest.mark.parametrize("name", HARD)
+@pytest.mark.parametrize("photo", [CAT, COFFEE], ids=lambda photo: photo.name)
+def test_an_altered_picture_matches_its_listing_alone(
+    name: str, photo: Photo, listed: dict[str, Listed]
+) -> None:
+    query = opened(altered(name, opened(photo.read()), 3))
+    found = {other: verdict(query, listing) for other, listing in listed.items()}
+    assert found.pop(photo.name) is Verdict.MATCH
+    assert set(found.values()) == {Verdict.NOTHING}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_what_only_looks_alike_does_not_match(name: str) -> None:
+    """Distinct pictures with much in common: see near_duplicates_kit."""
+    one, other = PAIRS[name]()
+    assert verdict(other, listed_of(one)) is Verdict.NOTHING
+
+
+def test_what_an_app_draws_is_left_out_of_a_listing_where_it_is_known() -> None:
+    """A screen that is listed as it is shows the app as well, and so does every other one."""
+    one, other = on_screen(11), on_screen(12)
+    assert verdict(other, listed_of(one)) is not Verdict.NOTHING
+    common = common_in([listed_of(on_screen(seed), 100).patches for seed in (13, 14)])
+    assert len(common)
+    listing = listed_of(one, common=common)
+    assert verdict(other, listing) is Verdict.NOTHING
+    assert verdict(one, listing) is Verdict.MATCH
+
+
+def test_photographs_do_not_meet(listed: dict[str, Listed]) -> None:
+    for photo in PHOTOS:
+        query = opened(photo.read())
+        found = {name for name, listing in listed.items() if verdict(query, listing)}
+        assert found <= {photo.name}
+
+
+def test_a_listing_is_small_and_says_each_thing_once(listed: dict[str, Listed]) -> None:
+    for listing in listed.values():
+        assert 3 <= len(listing.patches) <= LISTED_MAX
+        apart = distances(listing.patches, listing.patches)
+        np.fill_diagonal(apart, 256)
+        assert apart.min() > 70

@@ -1,0 +1,64 @@
+"""The compiled kernel against its twin, what has no patches, and what counts as a match."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from accord.fingerprint.frames import Grey
+from accord.fingerprint.patches import NumpyPatchKernel, patches_of
+from accord.fingerprint.patches_native import patch_kernel_of
+from accord.fingerprint.resample import for_patches, grey_of
+from accord.fingerprint.votes import MATCH_RULES, Rule, Verdict, verdict_of, votes_of
+from accord.native import LIBRARY, Path, best_path
+from pictures_kit import picture
+
+PATHS = [path for path in Path if path is not Path.NUMPY and path <= best_path(LIBRARY)]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+@pytest.mark.parametrize("size", [(320, 208), (61, 40), (480, 25), (24, 24), (200, 300)], ids=str)
+def test_kernels_agree_to_the_bit(path: Path, size: tuple[int, int]) -> None:
+    grey = np.asarray(picture(7, size).convert("L"))
+    noise = np.random.default_rng(5).integers(0, 256, grey.shape, dtype=np.uint8)
+    for shown in (grey, noise, np.asarray(grey[::-1]), np.zeros_like(grey)):
+        here, there = (
+            _all_of(shown, kernel) for kernel in (NumpyPatchKernel(), patch_kernel_of(path))
+        )
+        assert [part.tobytes() for part in here] == [part.tobytes() for part in there]
+
+
+def _all_of(grey: Grey, kernel: "NumpyPatchKernel") -> list[np.ndarray]:  # type: ignore[type-arg]
+    spots = kernel.spots(grey)
+    turns = kernel.turns(grey, spots)
+    found = patches_of(grey, 40, kernel)
+    return [
+        spots,
+        turns,
+        *kernel.hashed(grey, spots, turns[:, 0].clip(0)),
+        found.bits,
+        found.mirrored,
+    ]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 900), (23, 480), (3000, 30)])
+def test_what_is_too_small_has_none(size: tuple[int, int]) -> None:
+    grey = for_patches(grey_of(Image.new("RGB", size, "red")))
+    assert not len(patches_of(grey, 10, patch_kernel_of()))
+
+
+def test_votes_are_of_different_patches() -> None:
+    many_on_one = np.full((5, 4), 128)
+    many_on_one[:, 0] = 0
+    assert votes_of(many_on_one, 36) == votes_of(many_on_one.T, 36) == 1
+    assert verdict_of(many_on_one, many_on_one) is Verdict.NOTHING
+
+
+@pytest.mark.parametrize("rule", MATCH_RULES, ids=str)
+def test_a_rule_needs_all_its_votes_of_one_hand(rule: Rule) -> None:
+    nothing = np.full((6, 6), 128)
+    enough = np.where(np.eye(6) * (np.arange(6) < rule.votes) > 0, rule.bits_max, 128)
+    assert verdict_of(enough, nothing) is verdict_of(nothing, enough) is Verdict.MATCH
+    too_far = np.where(enough == rule.bits_max, rule.bits_max + 1, enough)
+    assert verdict_of(too_far, nothing) is not Verdict.MATCH
+    half = np.where(np.eye(6) * (np.arange(6) < 1) > 0, rule.bits_max, 128)
+    assert verdict_of(half, half) is Verdict.NOTHING
