@@ -70,11 +70,13 @@ class NodeClient:
         *,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        attempts: int = ATTEMPTS,
     ) -> None:
         self._base = check_url(base_url)
         self._chain = chain
         self._key = key
         self._sleep = sleep
+        self._attempts = attempts
         limits = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
         self._http = httpx.Client(timeout=limits, transport=transport, trust_env=False)
 
@@ -178,11 +180,11 @@ class NodeClient:
             raise Malformed("http.answer", path=ask.path) from err
 
     def _ask(self, ask: _Ask) -> bytes:
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._attempts):
             try:
                 return self._once(ask)
             except Unavailable:
-                if attempt == ATTEMPTS - 1:
+                if attempt == self._attempts - 1:
                     raise
                 self._sleep(BACKOFF_S * 2**attempt)
         raise Unavailable("http.no_answer", path=ask.path)

@@ -188,11 +188,20 @@ def has_signed(home: Home) -> bool:
     With one the engine must not look: after any restart its own signature is there, and after a
     halt of the whole consortium no node would ever vote again.
     """
+    return remembered_height(home) != 0
+
+
+def remembered_height(home: Home) -> int | None:
+    """The height of the signer's last vote, 0 before the first and where its file is not there yet;
+    None where it does not parse, which the engine finds out and says.
+    """
+    path = home.path / SIGNER_STATE_FILE
     try:
-        height = json.loads((home.path / SIGNER_STATE_FILE).read_bytes())["height"]
+        return int(json.loads(path.read_bytes())["height"])
+    except FileNotFoundError:
+        return 0
     except (OSError, ValueError, KeyError, TypeError):
-        return True  # The engine reads it too, and says what is wrong.
-    return str(height) != "0"
+        return None
 
 
 def _signer_file(key: PrivateKey) -> bytes:

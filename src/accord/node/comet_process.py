@@ -34,6 +34,7 @@ BACKOFF_S_MAX: Final = 10.0
 RPC_WAIT_S: Final = 10.0
 LOG_BYTES_MAX: Final = 10_000_000  # Then the file is turned over; one old one is kept.
 _HALTED: Final = b"CONSENSUS FAILURE"
+_SIGNED_BEFORE: Final = b"found signature from the same key"
 _SYNC_FAILED: Final = b"State sync failed"  # And then it would only wait, for ever.
 _IN_MEMPOOL: Final = "tx already exists in cache"
 
@@ -139,6 +140,8 @@ class EngineProcess:
             self._append(line)
             if _HALTED in line:
                 raise Broken("comet.consensus_failure", log=str(self._log))
+            if _SIGNED_BEFORE in line:
+                raise Broken("comet.signed_before", log=str(self._log))
             if _SYNC_FAILED in line:
                 process.terminate()
 

@@ -9,6 +9,7 @@ Source: CometBFT v0.39.4, spec/core/data_structures, CanonicalVote; types/canoni
 import base64
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
@@ -24,11 +25,32 @@ SIGNATURES_MAX: Final = 1_024
 _TIME_RE: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z")
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A block, and which of the keys asked about signed it."""
+
+    block: Trust
+    keys: frozenset[bytes]
+
+
 def verify_commit(value: object, chain: str, keys: Iterable[bytes]) -> Trust:
     """The block that more than two thirds of these validators signed.
 
     `value` is the engine's answer to `commit`; `chain` the engine's chain id.
     Raises: Malformed; Unproven, where too few of them signed.
+    """
+    asked = frozenset(keys)
+    found = signatures(value, chain, asked)
+    if 3 * len(found.keys) <= 2 * len(asked):
+        height, signed = found.block.height, len(found.keys)
+        raise Unproven("light.quorum", height=height, signed=signed, of=len(asked))
+    return found.block
+
+
+def signatures(value: object, chain: str, keys: frozenset[bytes]) -> Signed:
+    """Which of these keys signed the block of the engine's answer to `commit`.
+
+    Raises: Malformed; Unproven, where a signature in their name is none.
     """
     match value:
         case {"signed_header": {"commit": {**commit}}}:
@@ -36,20 +58,19 @@ def verify_commit(value: object, chain: str, keys: Iterable[bytes]) -> Trust:
         case _:
             raise Malformed("light.commit")
     try:
-        named = cast(dict[str, Any], commit)
-        return _verify(named, chain, {address_of(key): key for key in keys})
+        return _look(cast(dict[str, Any], commit), chain, {address_of(key): key for key in keys})
     except (KeyError, TypeError, ValueError, OverflowError) as err:
         raise Malformed("light.commit", why=type(err).__name__) from err
 
 
-def _verify(commit: dict[str, Any], chain: str, keys: dict[bytes, bytes]) -> Trust:
+def _look(commit: dict[str, Any], chain: str, keys: dict[bytes, bytes]) -> Signed:
     height, round_number = int(commit["height"]), int(commit["round"])
     block, parts = commit["block_id"], commit["block_id"]["parts"]
     block_sha256, parts_sha256 = bytes.fromhex(block["hash"]), bytes.fromhex(parts["hash"])
     lines = commit["signatures"]
     if len(block_sha256) != HASH_BYTES or len(lines) > SIGNATURES_MAX or height < 1:
         raise Malformed("light.commit", height=height)
-    signed: set[bytes] = set()
+    found: set[bytes] = set()
     for line in lines:
         address = bytes.fromhex(line["validator_address"])
         if line["block_id_flag"] != FOR_THE_BLOCK or address not in keys:
@@ -62,10 +83,8 @@ def _verify(commit: dict[str, Any], chain: str, keys: dict[bytes, bytes]) -> Tru
         )
         signature = base64.b64decode(line["signature"], validate=True)
         VerifyKey(keys[address]).verify(vote, signature)
-        signed.add(address)
-    if 3 * len(signed) <= 2 * len(keys):
-        raise Unproven("light.quorum", height=height, signed=len(signed), of=len(keys))
-    return Trust(height, block_sha256)
+        found.add(keys[address])
+    return Signed(Trust(height, block_sha256), frozenset(found))
 
 
 def encode_vote(

@@ -47,10 +47,12 @@ def add_light_reads(
         return {"heights": list(await reads.snapshots())}
 
     @app.get("/engine/commit", tags=["agencies"], responses=responses)
-    async def commit(request: Request, height: Height) -> dict[str, Any]:
-        """A header and who signed it, as the engine's RPC has it."""
+    async def commit(request: Request, height: Height | None = None) -> dict[str, Any]:
+        """A header and who signed it, as the engine's RPC has it; of the newest block, if no height
+        is given.
+        """
         admit(request)
-        return await reads.read_engine("commit", {"height": str(height)})
+        return await reads.read_engine("commit", {} if height is None else {"height": str(height)})
 
     @app.get("/engine/consensus_params", tags=["agencies"], responses=responses)
     async def consensus_params(request: Request, height: Height) -> dict[str, Any]:

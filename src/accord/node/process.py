@@ -39,6 +39,7 @@ from accord.node.engine import Engine
 from accord.node.joining import DOORS, JOINING_FILE, Joining, serve_light
 from accord.node.light_api import LightReads
 from accord.node.peers import PeerNode, Signed
+from accord.node.recalling import recall_votes
 from accord.node.settings import (
     NODE_DIRECTORY,
     RUNNING_FILE,
@@ -143,6 +144,7 @@ def run_agency_node(home: Home, tell: Callable[[str], None], port: int | None = 
         light = tuple(doors / f"light-{place}.sock" for place in range(DOORS))
         sockets = Sockets(doors / "application.sock", doors / "rpc.sock", light)
         store = Store(directory / STORE_FILE, home.founding)
+        recall_votes(home, settings.peers)
         joining = _joining(directory, home, settings, store)
         trust = None if joining is None else joining.prove(settings.trust)
         files = write_engine_files(directory, home, settings, peer_key(directory), sockets, trust)
