@@ -134,7 +134,7 @@ def test_a_locked_worker_has_nothing_left_to_lose(real: DecoderPool) -> None:
     with open(f"/proc/{pid}/limits", encoding="ascii") as file:
         text = file.read()
     assert "Max open files            3 " in text
-    assert "Max address space         1500000000 " in text
+    assert "Max address space         1250000000 " in text
     assert "Max file size             0 " in text
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         assert "NoNewPrivs:\t1" in file.read()

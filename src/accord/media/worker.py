@@ -19,7 +19,8 @@ import xml.etree.ElementTree
 from collections.abc import Callable
 from typing import BinaryIO, Final
 
-from PIL import Image, ImageCms, ImageColor
+import pillow_heif
+from PIL import AvifImagePlugin, Image, ImageCms, ImageColor
 
 from accord.fingerprint import Decoding, Examined, UnhashableCode, examine
 from accord.media.lock import Refused, limits_only, lock_down
@@ -67,6 +68,9 @@ def main() -> int:
 
 def warm_up() -> None:
     """Loads every codec and what it imports late, and makes Python quiet."""
+    # A worker is one core's: by themselves they take as many as the machine has, and memory along.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    pillow_heif.options.DECODE_THREADS = 1
     for sample in SAMPLES:
         examine(sample)
     examine(scaled_sample(), Decoding.SCALED)
