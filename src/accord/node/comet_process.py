@@ -60,12 +60,20 @@ def find_cometbft() -> Path:
 
 
 class EngineProcess:
-    """One CometBFT over one directory."""
+    """One CometBFT over one directory. `renew` brings its files up to date, before each start."""
 
-    def __init__(self, binary: Path, directory: Path, sockets: Sockets, log: Path) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        directory: Path,
+        sockets: Sockets,
+        log: Path,
+        renew: Callable[[], object],
+    ) -> None:
         self._command = (str(binary), "start", "--home", str(directory))
         self._sockets = sockets
         self._log = log
+        self._renew = renew
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._last_lines: deque[str] = deque(maxlen=3)
@@ -81,6 +89,8 @@ class EngineProcess:
         early, pause_s = 0, BACKOFF_S
         while not self._stopping:
             await before_start()
+            # It has signed since: what a new key must look for, it would now find, and stop at.
+            self._renew()
             self._sockets.rpc.unlink(missing_ok=True)
             began = loop.time()
             code = await self._once()

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -147,13 +148,15 @@ def run_agency_node(home: Home, tell: Callable[[str], None], port: int | None = 
         recall_votes(home, settings.peers)
         joining = _joining(directory, home, settings, store)
         trust = None if joining is None else joining.prove(settings.trust)
-        files = write_engine_files(directory, home, settings, peer_key(directory), sockets, trust)
+        key = peer_key(directory)
+        renew = partial(write_engine_files, directory, home, settings, key, sockets, trust)
+        files = renew()
         cosigning = Cosigning(home.chain, lambda: (open_home(home.path),), store)
         known = {peer.peer_id for peer in settings.peers}
         host, configured = split_address(settings.api)
 
         async def main() -> None:
-            process = EngineProcess(binary, files, sockets, directory / ENGINE_LOG_FILE)
+            process = EngineProcess(binary, files, sockets, directory / ENGINE_LOG_FILE, renew)
             peers = [PeerNode(peer.api) for peer in settings.peers]
             engine = CometEngine(
                 store, cosigning, wall_clock, process, sockets, peers, known.__contains__
