@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accord.cli.bench.match import OurPeer, Scale, _check_answers, make_queries, make_rows, run
+from accord.cli.bench.match import OurPeer, Scale, _check_answers, run
 from accord.cli.bench.match_peers import peers
+from accord.cli.bench.match_rows import make_queries, make_rows
 from accord.matching.index_kernel import Matches, distances_of
 from accord.registry.columns import Bytes
 from accord.wire.errors import Broken, Malformed
@@ -21,6 +22,7 @@ LOOKED = {
     "us_p99",
     "us_cpu",
     "bulk_us",
+    "matches_per_query",
     "build_s",
     "bytes_per_fingerprint",
     "times_ours",
@@ -31,19 +33,19 @@ LOOKED = {
 
 def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
     told: list[str] = []
-    scale = Scale(3000, 400, 31, ("uniform", "clustered"), "none", vectors=500)
+    scale = Scale(3000, 400, 31, ("uniform", "photo"), "none", vectors=500)
     report = run(scale, tmp_path, lambda what, _done, _total: told.append(what))
     figures = json.loads(json.dumps(report.as_json()))["figures"]
     assert [(row["index"], row["kind"]) for row in figures["match"]] == [
         ("Accord", "uniform"),
         ("Accord, mapped file", "uniform"),
-        ("Accord", "clustered"),
-        ("Accord, mapped file", "clustered"),
+        ("Accord", "photo"),
+        ("Accord, mapped file", "photo"),
     ]
     assert all(set(row) == LOOKED for row in figures["match"])
     assert all(row["us_p50"] > 0 and row["bulk_us"] > 0 for row in figures["match"])
     changes = figures["changes"]
-    assert [row["kind"] for row in changes] == ["uniform", "clustered"]
+    assert [row["kind"] for row in changes] == ["uniform", "photo"]
     assert {"open_ms", "open_and_check_ms", "delta_10000_adds_us", "merge_s"} <= set(changes[0])
     assert told[0] == "uniform: making rows"
     assert [row["index"] for row in figures["vectors"]] == ["Accord"]
@@ -61,6 +63,19 @@ def test_rows_and_queries_are_what_they_are_called() -> None:
         twins = sum(bool((distances_of(rows, row) <= 60).sum() > 1) for row in rows)
         assert twins >= most
         assert bool(twins) == bool(most)
+
+
+def test_photographs_give_rows_that_are_like_no_chance() -> None:
+    rows = make_rows("photo", 3000, 1)
+    assert np.array_equal(rows, make_rows("photo", 3000, 1))
+    assert not np.array_equal(rows, make_rows("photo", 3000, 2))
+    assert len({row.tobytes() for row in rows}) == len(rows)
+    twins = sum(bool((distances_of(rows, row) <= 60).sum() > 1) for row in rows[:300])
+    assert twins > 250
+    # Pictures crowd some buckets of an index: two of them share one more often than by chance.
+    keys = make_queries("photo", rows, 3000, 2).view(np.uint16)[:, 15]
+    shared = (np.bincount(keys).astype(np.int64) ** 2).sum() / len(keys) - 1
+    assert shared > 2 * len(keys) / 65536
 
 
 def test_an_index_that_answers_otherwise_is_caught() -> None:

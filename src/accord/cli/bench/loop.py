@@ -48,6 +48,7 @@ LIST_WAIT_S: Final = 3600
 CLIENTS_A_CORE: Final = 2  # So many keep a core busy while an answer is on its way.
 DECODER: Final = "accord.media.worker"
 ONE_CORE: Final = "gateway on one core"
+ONE_CORE_LISTINGS_MAX: Final = 1_000_000  # What a core adds does not depend on the list.
 _RULE: Final = """title: Benchmark rules
 modality: required
 legal_basis:
@@ -105,7 +106,7 @@ class Loop:
         latency = self.latency()
         screens = self.screens()
         memory += self.memory("after the screens")
-        alone = self.on_one_core(screens)
+        alone = self.on_one_core(screens) if self.scale.listings <= ONE_CORE_LISTINGS_MAX else []
         followed = self.follow()
         cores = core_count()
         parameters: Row = {
@@ -114,7 +115,7 @@ class Loop:
             "tries": self.scale.tries,
             "seconds_per_request_kind": self.scale.screen_s,
         }
-        sections = (
+        sections = [
             Section("publish", "Published, approved, logged", (*published, certified)),
             Section("latency", "From a statement to the first match", tuple(latency)),
             Section("follower", "A follower from zero", (*follower_rows(followed), start)),
@@ -122,8 +123,9 @@ class Loop:
             Section("cores", f"The same on one core, and what {cores} make of it", tuple(alone)),
             Section("memory", "Memory", (*memory, followed.memory)),
             Section("disk", "Disk", tuple(self.disk())),
-        )
-        return Report(machine, parameters, sections)
+        ]
+        sections = [section for section in sections if section.rows]
+        return Report(machine, parameters, tuple(sections))
 
     def found(self) -> None:
         """Four agencies, a platform that may open the list, two rule sets."""

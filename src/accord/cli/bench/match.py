@@ -15,6 +15,7 @@ import numpy as np
 from accord.cli.bench.figures import Report, Row, Section, quantile, rounded
 from accord.cli.bench.machine import describe_machine
 from accord.cli.bench.match_peers import TUNED, Peer, peers
+from accord.cli.bench.match_rows import make_queries, make_rows, near_rows
 from accord.cli.bench.match_vectors import RADIUS, vector_rows
 from accord.matching.index_kernel import Matches
 from accord.matching.index_layout import PDQ_BYTES
@@ -27,10 +28,10 @@ from accord.wire.errors import Broken
 OURS: Final = "Accord"
 MAPPED: Final = "Accord, mapped file"
 ROUNDS: Final = 7  # Each index gets its turn so often; a figure is the median over them.
-_NEAR_SHARE: Final = 1000
 _TURN_S: Final = 0.4  # One index' single queries of one round, at most.
 _BULK_S: Final = 1.0  # And its queries at once about so long.
 _MEMORY_ROWS_MAX: Final = 20_000_000  # More are measured in a file alone: memory would not do.
+_MERGE_ROWS_MAX: Final = 40_000_000  # As many rows again are held, and 100 bytes each, for that.
 _CHECKED: Final = 40  # Queries near a row whose answers must be those of a scan.
 _BLOCK: Final = 1 << 18
 _DELTAS: Final = (1_000, 10_000, 100_000)
@@ -56,6 +57,7 @@ class Timing:
     single_us: list[float]
     cpu_us: list[float]
     bulk_us: list[float]
+    matches: float = 0.0  # Of one query among those asked at once.
 
 
 class OurPeer:
@@ -89,40 +91,6 @@ class MappedPeer(OurPeer):
     def build(self, bits: Bytes) -> None:
         self._store.write(np.arange(len(bits), dtype=np.uint32), bits)
         self.ring = self._store.load()
-
-
-def make_rows(kind: str, count: int, seed: int) -> Bytes:
-    """PDQs. `uniform`: of unrelated pictures. `clustered`: twenty variants of each picture, about
-    16 bits from it."""
-    random = np.random.default_rng(seed)
-    rows = np.empty((count, PDQ_BYTES), dtype=np.uint8)
-    originals = random.integers(0, 256, (max(1, count // 20), PDQ_BYTES), dtype=np.uint8)
-    for start in range(0, count, _BLOCK):
-        size = min(_BLOCK, count - start)
-        part = random.integers(0, 256, (size, PDQ_BYTES), dtype=np.uint8)
-        if kind == "clustered":
-            for _ in range(3):  # Each halves the bits that are set: one in 16 is left.
-                part &= random.integers(0, 256, (size, PDQ_BYTES), dtype=np.uint8)
-            part ^= originals[random.integers(0, len(originals), size)]
-        rows[start : start + size] = part
-    return rows
-
-
-def make_queries(kind: str, rows: Bytes, count: int, seed: int) -> Bytes:
-    """Pictures like those of the rows, but others; one in a thousand lies near a row."""
-    queries = make_rows(kind, count, seed)
-    random = np.random.default_rng(seed)
-    near = np.arange(0, count, _NEAR_SHARE)
-    queries[near] = near_rows(random, rows, len(near))
-    return queries
-
-
-def near_rows(random: np.random.Generator, rows: Bytes, count: int) -> Bytes:
-    """Up to 40 bits from a row: some within the usual threshold, some just beyond."""
-    bits = np.unpackbits(rows[random.integers(0, len(rows), count)], axis=1)
-    for row in bits:
-        row[random.choice(bits.shape[1], int(random.integers(0, 41)), replace=False)] ^= 1
-    return np.packbits(bits, axis=1)
 
 
 def run(scale: Scale, directory: Path, progress: Progress) -> Report:
@@ -206,7 +174,8 @@ def _measure(
             affordable = int(_BULK_S * 1e6 / quantile(timing.single_us, 0.5))
             part = queries[: max(256, affordable)]
             began = time.perf_counter()
-            index.search(part)
+            found = index.search(part)
+            timing.matches = len(found) / len(part)
             timing.bulk_us.append((time.perf_counter() - began) / len(part) * 1e6)
     return timings
 
@@ -255,6 +224,7 @@ def _looked(kind: str, scale: Scale, timings: dict[str, Timing]) -> list[Row]:
                 "us_p99": rounded(quantile(timing.single_us, 0.99)),
                 "us_cpu": rounded(quantile(timing.cpu_us, 0.5)),
                 "bulk_us": rounded(bulk),
+                "matches_per_query": rounded(timing.matches),
                 "build_s": rounded(timing.build_s),
                 "bytes_per_fingerprint": None
                 if timing.bytes_each is None
@@ -295,7 +265,7 @@ def _changes(kind: str, rows: Bytes, queries: Bytes, store: IndexStore, threshol
         row[f"delta_{size}_build_ms"] = rounded((time.perf_counter() - began) * 1e3)
         row[f"delta_{size}_adds_us"] = rounded(_added_us(base, delta, some, threshold))
     row["merge_s"] = None
-    if len(rows) <= _MEMORY_ROWS_MAX:
+    if len(rows) <= _MERGE_ROWS_MAX:
         merged = np.concatenate([rows, make_rows(kind, _DELTAS[1], 8)])
         began = time.perf_counter()
         store.write(np.arange(len(merged), dtype=np.uint32), merged)
