@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from accord.matching.vector_index import (
     VectorIndex,
+    _bound_l1_of,
     _bound_of,
     vector_distances,
 )
@@ -84,7 +85,12 @@ def test_every_size(path: Path, count: int, family: Family) -> None:
     vectors = family(random, count)
     index = VectorIndex.build(np.arange(count, dtype=np.uint32), vectors, path)
     for query in queries_for(random, vectors):
-        for metric, distance in ((Metric.L2, 0), (Metric.L2, 100), (Metric.L1, 800)):
+        for metric, distance in (
+            (Metric.L2, 0),
+            (Metric.L2, 100),
+            (Metric.L1, 300),
+            (Metric.L1, 800),
+        ):
             check(index, vectors, query, distance, metric)
 
 
@@ -132,6 +138,20 @@ def test_no_eigenvalue_exceeds_the_bound(seed: int) -> None:
     axes = random.integers(-1024, 1025, (AXES, VECTOR_BYTES)).astype(np.int16)
     largest = np.linalg.eigvalsh(axes.astype(np.float64) @ axes.T.astype(np.float64)).max()
     assert _bound_of(axes) >= largest * (1 - 1e-9)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_no_difference_within_an_l1_distance_is_stretched_beyond_the_bound(seed: int) -> None:
+    """The bound is reached by a difference in one place, and by no other of the same sum."""
+    random = np.random.default_rng(seed)
+    axes = random.integers(-1024, 1025, (AXES, VECTOR_BYTES)).astype(np.int16)
+    bound, wide = _bound_l1_of(axes), axes.astype(np.int64)
+    apart = random.integers(-255, 256, (50, VECTOR_BYTES))
+    apart[random.random(apart.shape) < random.random()] = 0
+    stretched = ((apart @ wide.T) ** 2).sum(axis=1)
+    assert (stretched <= bound * np.abs(apart).sum(axis=1) ** 2).all()
+    alone = np.eye(VECTOR_BYTES, dtype=np.int64) * 7
+    assert ((alone @ wide.T) ** 2).sum(axis=1).max() == bound * 49
 
 
 def test_threads_search_at_once() -> None:

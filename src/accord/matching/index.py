@@ -5,7 +5,8 @@ how digests are (registry.columns), files (scan.index_store).
 Invariants: an index never changes; its answers are those of a scan of every wanted row, ties
 included.
 Units: on one core of a 2.6 GHz server a PDQ costs about 8 us among a million rows and 30 us among
-ten million, a vector 30 us and 230 us, a digest 10 us; BENCHMARKS.md has the rest.
+ten million, a vector 30 us and 230 us, a digest 4 us and, where there is one, 13; BENCHMARKS.md
+has the rest.
 """
 
 from collections.abc import Callable, Sequence

@@ -7,9 +7,10 @@ For any rows x and y, `|A x - A y|^2 <= s |x - y|^2`. A row's place on an axis i
 2^shift wide; if two cells are c apart, c > 0, the places are more than `(c - 1) 2^shift` apart.
 So if the squares of `c - 1` over the axes sum to more than `s r^2 / 4^shift`, the rows are further
 than r apart. The same holds for all rows of a box, with the cell of the box that is nearest. For
-the sum of absolute differences (L1): it is never below the Euclidean distance (L2), so what lies
-within r by L1 lies within r by L2. All of this is in whole numbers, so nothing is rounded; what is
-left is compared whole.
+the sum of absolute differences (L1), `s` is the greatest sum of squares in a column of A instead:
+`|A d|^2` is convex in d, so among all d within r it is greatest at a corner of that set, where d is
+r in one place and 0 elsewhere. All of this is in whole numbers, so nothing is rounded; what is left
+is compared whole.
 
 Rows are put in an order that keeps neighbours together, in zones of 64, and zones in fields of 64.
 Not here: which rows matter (index), where arrays lie (vector_layout), files (scan.index_file).
@@ -63,7 +64,8 @@ class Cells:
     axes: NDArray[np.int16]
     origin: NDArray[np.int32]
     shift: int
-    scale: int  # `s`
+    scale: int  # `s` for L2.
+    scale_l1: int
     codes: Bytes
     zone_low: Bytes
     zone_high: Bytes
@@ -72,8 +74,8 @@ class Cells:
 
     def budget(self, limit: int, metric: Metric) -> int:
         """What the squared gaps of a row within `limit` sum to at most."""
-        square = limit * limit if metric is Metric.L1 else limit
-        return self.scale * square >> 2 * self.shift
+        square = self.scale_l1 * limit * limit if metric is Metric.L1 else self.scale * limit
+        return square >> 2 * self.shift
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +104,7 @@ class VectorIndex:
             origin,
             shift,
             _bound_of(axes),
+            _bound_l1_of(axes),
             zones,
             zone_low,
             zone_high,
@@ -126,6 +129,7 @@ class VectorIndex:
             view(memory, axes + 2 * wide, AXES, "<i4"),
             layout.detail,
             _bound_of(weights),
+            _bound_l1_of(weights),
             boxes(codes, layout.zones),
             boxes(zones, layout.fields),
             boxes(zones + layout.fields * box, layout.fields),
@@ -196,6 +200,10 @@ def _axes_of(vectors: Bytes) -> NDArray[np.int16]:
 def _bound_of(axes: NDArray[np.int16]) -> int:
     wide = axes.astype(np.int64)
     return int(np.abs(wide @ wide.T).sum(axis=1).max())
+
+
+def _bound_l1_of(axes: NDArray[np.int16]) -> int:
+    return int((axes.astype(np.int64) ** 2).sum(axis=0).max())
 
 
 def _cells_of(

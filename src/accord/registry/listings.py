@@ -5,7 +5,7 @@ where (obligation), names and numbers for people (views).
 Invariants: a function of the entries and of which batches opened, not of how they were chunked;
 a row never moves; statements about a batch that did not open for us change nothing.
 No Python object exists per listing: about 120 bytes of arrays with a PDQ, 240 with all digests,
-of which files that processes share hold all but 75 (`Registry.adopt`).
+of which files that processes share may hold all but 75 (`Registry.adopt`).
 Source: docs/spec/registry.md, section Fold.
 """
 
