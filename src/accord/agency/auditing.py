@@ -15,10 +15,12 @@ import httpx
 from accord.audit.checks import deadline_of
 from accord.audit.evidence import Change, Evidence, ScannerKey
 from accord.client.http import check_url
+from accord.ledger import past
 from accord.ledger.apply import apply
 from accord.ledger.codes import RejectCode
 from accord.ledger.epochs import is_holder
 from accord.ledger.genesis import Founding, found
+from accord.ledger.membership import consortium
 from accord.ledger.state import (
     AGENCIES_TABLE,
     COMPROMISES,
@@ -143,17 +145,20 @@ def gather(
     if replica.state.get(PLATFORMS, platform.encode()) is None:
         raise Malformed("audit.no_such_platform", platform=platform)
     leaves = replica.leaves(0, replica.size)
-    folding = _Folding(platform, found(founding.genesis))
+    line = founding.line()
+    folding = _Folding(platform, found(line[0].genesis), line[1:])
     for entry, leaf in zip(replica.folded(), leaves, strict=True):
         if entry.index % 256 == 0:
             progress("fold", entry.index, len(leaves))
+        folding.go_on(entry.index)
         statement = parse_entry(leaf).statement
-        accepted = apply(folding.state, replica.chain, statement, entry.time_ms)
+        accepted = apply(folding.state, founding.chain_at(entry.index), statement, entry.time_ms)
         if isinstance(accepted, RejectCode):
             raise Broken("audit.rejected", entry=entry.index)  # The replica had accepted it.
         folding.state.commit(accepted.writes)
         folding.registry.fold(entry)
         folding.note(entry.index + 1, entry.time_ms, entry.body)
+    folding.go_on(len(leaves))
     parameters = folding.state.get(PARAMETERS, ONLY)
     return Evidence(
         chain=replica.chain,
@@ -169,14 +174,17 @@ def gather(
         receipts_leaves=shown.leaves,
         scan_receipts=scan_receipts,
         now_ms=now_ms,
+        chains=tuple((item.begins_at, item.genesis.chain) for item in line),
     )
 
 
 class _Folding:
     """Both folds side by side, and every size at which the platform's obligations changed."""
 
-    def __init__(self, platform: MemberId, state: State) -> None:
+    def __init__(self, platform: MemberId, state: State, later: Sequence[Founding] = ()) -> None:
+        """`later` are the geneses by which the log went on."""
         self.state = state
+        self._later = list(later)
         self.registry = Registry()
         self.is_complete = True
         self._platform = platform
@@ -185,7 +193,13 @@ class _Folding:
         self._bearing: object = None
         self._memo: dict[bytes, bytes] = {}
 
-    def note(self, size: int, time_ms: TimeMs, body: Body) -> None:
+    def go_on(self, size: int) -> None:
+        """Before the entry of this index: the genesis by which the log went on from here."""
+        while self._later and self._later[0].begins_at == size:
+            past.go_on(self.state, self._later.pop(0).genesis)
+            self.note(size, consortium(self.state).time_ms, None)
+
+    def note(self, size: int, time_ms: TimeMs, body: Body | None) -> None:
         """After an entry was folded: note what the platform must run from here on, if it moved."""
         row = self.state.get(PLATFORMS, self._platform.encode())
         if row is None:

@@ -278,7 +278,8 @@ def check_promises(
         try:
             promise = parse_scan_receipt(raw)
             keys = [k for k in evidence.keys if key_id_of(k.public) == promise.key_id]
-            if (promise.chain, promise.platform) != (evidence.chain, evidence.platform) or not keys:
+            is_theirs = promise.chain in evidence.names and promise.platform == evidence.platform
+            if not is_theirs or not keys:
                 raise Unproven("promise.not_theirs")
             promise.verify(VerifyKey(keys[0].public))
         except (Malformed, Unproven) as err:

@@ -65,6 +65,18 @@ class Evidence:
     receipts_leaves: Sequence[bytes]
     scan_receipts: Sequence[bytes]
     now_ms: TimeMs
+    # Of a log that goes on under new geneses: each chain and its first entry, oldest first.
+    chains: tuple[tuple[int, ChainId], ...] = ()
+
+    def chain_at(self, index: int) -> ChainId:
+        """The chain that an entry was said on."""
+        before = [chain for first, chain in self.chains if first <= index]
+        return before[-1] if before else self.chain
+
+    @property
+    def names(self) -> frozenset[ChainId]:
+        """Every chain id the log has had: what the platform signed names one of them."""
+        return frozenset({self.chain, *(chain for _, chain in self.chains)})
 
     def change_at(self, size: int) -> Change | None:
         """What the platform had to run after `size` entries; None before its admission."""

@@ -77,7 +77,7 @@ def _attested(
     public = keys.get(envelope.key_id)
     if public is None:  # The ledger fold let it pass, so the evidence's keys are not all.
         raise Unproven("audit.scanner_key", entry=index)
-    envelope.verify(evidence.chain, VerifyKey(public))
+    envelope.verify(evidence.chain_at(index), VerifyKey(public))
     return Attested(index, entry.time_ms, body)
 
 
@@ -89,11 +89,13 @@ def read_receipts(evidence: Evidence, note: bytes) -> ReceiptsReading:
         checkpoint = parse_checkpoint(parsed.text)
     except Malformed as err:
         raise Unproven("audit.receipts_note", why=err.code) from err
-    if checkpoint.origin != receipts_origin(evidence.chain, evidence.platform):
+    origins = {receipts_origin(chain, evidence.platform): chain for chain in evidence.names}
+    if checkpoint.origin not in origins:
         raise Unproven("audit.receipts_note", why="another log")
     # The platform can always sign its head anew; a key that it revoked may be a thief's by now.
     in_force = [key for key in evidence.keys if key.revoked_ms is None]
-    keys = [receipts_key(evidence.chain, evidence.platform, k.public) for k in in_force]
+    chain = origins[checkpoint.origin]
+    keys = [receipts_key(chain, evidence.platform, k.public) for k in in_force]
     signed = [(line, key) for line in parsed.lines for key in keys if line.is_by(key)]
     if not signed:
         raise Unproven("audit.receipts_note", why="not signed by the platform")

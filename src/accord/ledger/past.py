@@ -76,12 +76,17 @@ def begin(founding: Founding, leaves: Iterable[bytes] = (), folds: frozenset[int
             frontier = frontier.extend(map(leaf_hash, part))
         if frontier.size != pinned.size or frontier.root() != pinned.root:
             raise Unproven("genesis.past", size=frontier.size, wanted=pinned.size, why="root")
-        draft = Draft(state)
-        _continue(draft, after.genesis)
-        state.commit(draft.writes())
+        go_on(state, after.genesis)
     if next(rest, None) is not None:
         raise Unproven("genesis.past", wanted=frontier.size, why="more than was pinned")
     return Start(state, frontier)
+
+
+def go_on(state: State, genesis: Genesis) -> None:
+    """The state of a log, all of it folded, as the genesis goes on with it. Raises: Malformed."""
+    draft = Draft(state)
+    _continue(draft, genesis)
+    state.commit(draft.writes())
 
 
 def fold_leaf(

@@ -3,7 +3,7 @@
 Job: open the old store, proved; make the new one of the entries that its genesis pins.
 Not here: which entries those are (people agree on the genesis), what they fold to (ledger.past).
 A crash leaves an empty store, which the same command fills.
-Source: docs/spec/consensus.md section 9, ADR 0008.
+Source: docs/spec/consensus.md section 10, ADR 0008.
 """
 
 from collections.abc import Iterator

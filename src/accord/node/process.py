@@ -29,6 +29,7 @@ import uvicorn
 
 from accord.client.files import write_durably
 from accord.client.home import CONTINUED_FILE, GENESIS_FILE, Home, load_earlier, open_home
+from accord.ledger.apply import FOLDS
 from accord.ledger.genesis import Founding, encode_genesis, parse_genesis
 from accord.node.api import Node, make_app
 from accord.node.auth import Gate
@@ -132,9 +133,15 @@ def run_node(directory: Path, host: str, port: int, tell: Callable[[str], None])
         _run(main, directory, store)
 
 
-def run_agency_node(home: Home, tell: Callable[[str], None], port: int | None = None) -> None:
+def run_agency_node(
+    home: Home,
+    tell: Callable[[str], None],
+    port: int | None = None,
+    folds: frozenset[int] = FOLDS,
+) -> None:
     """Serve as one agency's node of a consortium, over CometBFT, until SIGTERM or SIGINT.
 
+    `folds` are the versions of the ledger's rules that this software has.
     Raises: as `run_node`.
     """
     directory = home.path / NODE_DIRECTORY
@@ -144,7 +151,7 @@ def run_agency_node(home: Home, tell: Callable[[str], None], port: int | None = 
     with locked(directory), socket_directory(directory) as doors:
         light = tuple(doors / f"light-{place}.sock" for place in range(DOORS))
         sockets = Sockets(doors / "application.sock", doors / "rpc.sock", light)
-        store = Store(directory / STORE_FILE, home.founding)
+        store = Store(directory / STORE_FILE, home.founding, folds=folds)
         recall_votes(home, settings.peers)
         joining = _joining(directory, home, settings, store)
         trust = None if joining is None else joining.prove(settings.trust)
