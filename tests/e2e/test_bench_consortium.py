@@ -23,12 +23,14 @@ def test_a_tiny_consortium_reports_every_figure(tmp_path: Path) -> None:
     assert len(figures["latency"]) == 4
     assert all(0 < row["p50_s"] <= row["p99_s"] <= row["max_s"] for row in figures["latency"])
     assert figures["follower"][0]["listings"] == LISTINGS + 1  # One more for each try.
-    assert len(figures["recovery"]) == 4
+    assert len(figures["recovery"]) == 6
+    assert [row["listings_per_s"] > 0 for row in figures["joining"]] == [True, True]
     assert all(row["seconds"] > 0 for row in figures["recovery"])
     assert all(row["bytes_each"] > 0 for row in figures["disk"])
     (idle,) = figures["idle"]
     assert idle["seconds"] >= 1
     assert idle["cpu_percent"] >= 0
+    assert idle["mb_a_day"] >= 0
     assert {row["what"].partition(",")[0] for row in figures["memory"]} == {
         "all nodes",
         "all engines",

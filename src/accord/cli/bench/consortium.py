@@ -6,6 +6,8 @@ machines (sealing, the keepers) is not in the time that the consortium is measur
 """
 
 import os
+import shutil
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -20,8 +22,9 @@ from accord.agency.sealing import seal_batch
 from accord.agency.voice import Voice, submit_ahead
 from accord.cli.assemble import AgencyBook, now_ms
 from accord.cli.bench.figures import Report, Row, Section, per_second, quantile, rounded
+from accord.cli.bench.follower import Followed
 from accord.cli.bench.load import Client, ask_fingerprints
-from accord.cli.bench.loop import Loop, Scale, Tell, disk_row, follower_rows, pages
+from accord.cli.bench.loop import Loop, Scale, Tell, disk_row, follower_rows, pages, step_row
 from accord.cli.bench.machine import children_of, describe_machine, memory_row
 from accord.cli.bench.material import Material
 from accord.cli.demo.world import IE, NOORD, WEST, World
@@ -42,6 +45,8 @@ ROUND: Final = 25  # Statements that each agency seals before all submit: they l
 POLL_S: Final = 0.01
 WAIT_S: Final = 90
 DOWN_S: Final = 3.0  # Two nodes stay down so long, and a statement waits.
+SLOW_LISTINGS_S: Final = 5_000  # No node that begins with nothing is slower than this.
+MINUTES_A_DAY: Final = 1_440
 QUIET_S: Final = 5.0  # Before an idle network is looked at.
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _OPEN: Final = replace(
@@ -91,6 +96,7 @@ class Consortium:
         idle = self.idle()
         memory = self.memory()
         faults = self.faults()
+        rebuilt = self.rebuild()
         parameters: Row = {
             "listings": self.size.listings,
             "agencies_that_publish": self.size.agencies,
@@ -108,6 +114,7 @@ class Consortium:
             ),
             Section("latency", "One small statement after the other", tuple(latency)),
             Section("follower", "A follower from zero", (*follower_rows(followed), gateway)),
+            Section("joining", "From nothing, everything verified", (_list_row(followed), rebuilt)),
             Section("recovery", "After nodes were killed", tuple(faults)),
             Section("disk", "Disk of one node", tuple(disk)),
             Section("idle", "Nobody says anything", tuple(idle)),
@@ -189,10 +196,17 @@ class Consortium:
         ]
 
     def faults(self) -> list[Row]:
-        """One node killed, then two, with somebody who wants to speak all the while."""
+        """An engine killed, a node, then two, with somebody who wants to speak all the while."""
         net = self.net
         *_, second, first = net.names
         rows: list[Row] = []
+        self.tell("an engine is killed", 0, 0)
+        for engine in children_of(net.pid(first) or 0):
+            os.kill(engine, signal.SIGKILL)
+        rows.append(_fault_row("an engine killed: the next statement acknowledged", self._speak()))
+        rows.append(
+            _fault_row("its node has started it again: its head is even", self._even(first))
+        )
         self.tell("one node is killed", 0, 0)
         net.kill(first)
         rows.append(_fault_row("one killed: the next statement acknowledged", self._speak()))
@@ -219,6 +233,20 @@ class Consortium:
         rows.append(_fault_row("the other back: until its head is even", self._back(net, second)))
         return rows
 
+    def rebuild(self) -> Row:
+        """A node without its log and its engine's blocks fetches and applies every block."""
+        net, name = self.net, self.net.names[-1]
+        self.tell("a node begins with nothing", 0, 0)
+        net.stop([name])
+        node = net.home(name) / NODE_DIRECTORY
+        for file in node.glob(f"{STORE_FILE}*"):
+            file.unlink()
+        shutil.rmtree(node / ENGINE_DIRECTORY)  # What it signed is remembered in the home.
+        seconds = self._back(net, name)
+        return step_row(
+            "a node, block by block, until its head is even", self.size.listings, seconds
+        )
+
     def idle(self) -> list[Row]:
         """What it costs that the consortium is there. Units: a node with its engine."""
         net = self.net
@@ -230,6 +258,7 @@ class Consortium:
         lasted = time.perf_counter() - began
         after = self._bytes()
         minutes = lasted / 60 if lasted > 0 else 1.0
+        grown = sum(after) - sum(before)
         busy = (self._ticks(net) - ticks) / _TICKS / len(net.names)
         return [
             {
@@ -239,6 +268,7 @@ class Consortium:
                 "cpu_percent": rounded(100 * busy / lasted) if lasted > 0 else 0.0,
                 "node_db_bytes_a_minute": rounded((after[0] - before[0]) / minutes),
                 "engine_bytes_a_minute": rounded((after[1] - before[1]) / minutes),
+                "mb_a_day": rounded(grown / minutes * MINUTES_A_DAY / 1_000_000),
             }
         ]
 
@@ -306,12 +336,19 @@ class Consortium:
         """Seconds until a node that is started again has all that the first one has."""
         began = time.perf_counter()
         net.start([name])
+        self._even(name)
+        return time.perf_counter() - began
+
+    def _even(self, name: MemberId) -> float:
+        """Seconds until a node has all that the first one has."""
+        began = time.perf_counter()
+        patience_s = WAIT_S + self.size.listings / SLOW_LISTINGS_S
         while True:
-            nodes = {node.name: node for node in net.status()}
+            nodes = {node.name: node for node in self.net.status()}
             want = nodes[NOORD].cosigned_size
             if nodes[name].cosigned_size >= want == nodes[NOORD].log_size:
                 return time.perf_counter() - began
-            if time.perf_counter() - began > WAIT_S:
+            if time.perf_counter() - began > patience_s:
                 raise Unavailable("bench.answer", why="a node does not catch up", node=name)
             time.sleep(POLL_S)
 
@@ -339,6 +376,12 @@ class _Timed:
         entry = self._node.submit(transaction)
         self.took.append(time.perf_counter() - began)
         return entry
+
+
+def _list_row(followed: Followed) -> Row:
+    """What a member needs before it can use the list: fetched, verified, decrypted, folded."""
+    seconds = sum(followed.seconds[step] for step in ("sync", "open", "fold"))
+    return step_row("a follower, until it has the list", followed.opened, seconds)
 
 
 def _submit_all(node: NodeClient, raws: Sequence[bytes]) -> tuple[list[int], list[float]]:
