@@ -35,6 +35,7 @@ from accord.registry.listings import Snapshot
 from accord.registry.obligation import (
     REVIEW_ONLY,
     ActiveClause,
+    Certifier,
     Coverage,
     Obligation,
     PlatformObligations,
@@ -259,6 +260,10 @@ def _qualities(snapshot: Snapshot, rows: Rows) -> NDArray[np.int64]:
     return np.where(there, snapshot.pdq_quality[places].astype(np.int64), -1)
 
 
+def _quality_of(snapshot: Snapshot, row: Rows) -> int:
+    return int(_qualities(snapshot, row)[0])
+
+
 def _unseen(share: Obligation, query: Query, hits: Sequence[_Hits]) -> str | None:
     """Why a picture without a match was not really looked at here."""
     if hits or not (query.frames or query.vectors):
@@ -360,6 +365,7 @@ def _name_reasons(
     severity = np.concatenate([hit.severity for hit in hits]).astype(np.int64)
     by = np.array([_rank(hit.found.algorithm) for hit in hits])[which]
     reasons: list[Reason] = []
+    vouching: dict[object, tuple[Certifier, ...]] = {}  # Clauses that ask the same share it.
     named: set[tuple[str, str, str, int]] = set()
     truncated = False
     for place in np.lexsort((which, rows, distances, by, -severity)):
@@ -372,7 +378,11 @@ def _name_reasons(
             truncated = True
             break
         named.add(key)
-        reasons.append(_reason(hit, int(within[place]), obligations))
+        asked = (key[3], hit.active.clause.certification.review_level, hit.active.clause.classes)
+        shared = (*asked, id(hit.active.live))
+        if shared not in vouching:
+            vouching[shared] = certifiers(obligations, hit.active, key[3])
+        reasons.append(_reason(hit, int(within[place]), obligations, vouching[shared]))
     return tuple(reasons), len(np.unique(rows)), truncated
 
 
@@ -388,12 +398,13 @@ def _shown(distance: int, metric: Metric) -> int:
     return math.isqrt(distance - 1) + 1
 
 
-def _reason(hit: _Hits, place: int, obligations: PlatformObligations) -> Reason:
+def _reason(
+    hit: _Hits, place: int, obligations: PlatformObligations, vouching: tuple[Certifier, ...]
+) -> Reason:
     snapshot, row, rule = obligations.snapshot, int(hit.rows[place]), hit.obligation.rule
     if rule is None:  # A hit comes from a clause, and a clause from a rule set.
         raise Broken("decision.rule_missing")
     has_quality = hit.found.algorithm in QUALITY_ALGORITHMS
-    quality = int(_qualities(snapshot, hit.rows[place : place + 1])[0])
     return Reason(
         jurisdiction=hit.obligation.jurisdiction,
         rule_title=rule.rule_set.title,
@@ -407,9 +418,9 @@ def _reason(hit: _Hits, place: int, obligations: PlatformObligations) -> Reason:
         distance=_shown(int(hit.distances[place]), hit.found.metric),
         metric=hit.found.metric,
         query_quality=hit.found.quality if has_quality else None,
-        listing_quality=quality if has_quality else None,
+        listing_quality=_quality_of(snapshot, hit.rows[place : place + 1]) if has_quality else None,
         action=_ACTIONS[int(hit.severity[place])],
         cap=_CAPS[int(hit.cap[place])],
         disputed=int(hit.active.status_of(hit.rows[place : place + 1])[0]) == REVIEW_ONLY,
-        certifiers=certifiers(obligations, hit.active, row),
+        certifiers=vouching,
     )

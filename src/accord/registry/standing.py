@@ -119,10 +119,8 @@ def _reopened(snapshot: Snapshot, gone: Flags) -> Rows:
 
 
 def _covered(opinions: Opinions, places: NDArray[np.intp]) -> Rows:
-    ranges = [
-        np.arange(opinions.first[at], opinions.first[at] + opinions.count[at], dtype=np.uint32)
-        for at in places
-    ]
+    edges = [(int(opinions.first[at]), int(opinions.count[at])) for at in places]
+    ranges = [np.arange(first, first + count, dtype=np.uint32) for first, count in edges]
     return np.unique(np.concatenate(ranges)) if ranges else np.empty(0, dtype=np.uint32)
 
 

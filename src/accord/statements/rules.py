@@ -52,7 +52,10 @@ class Action(StrEnum):
 
     @property
     def severity(self) -> int:
-        return list(Action).index(self)
+        return _SEVERITY[self]
+
+
+_SEVERITY: Final = {action: place for place, action in enumerate(Action)}
 
 
 class Algorithm(StrEnum):

@@ -66,6 +66,17 @@ Examples:
 
     accord bench consortium --listings 1000000 --tries 100 --json > consortium.json
 """
+_RULES: Final = """Measure obligations and decisions: what is active where, what a match leads to.
+
+A synthetic list and thirty jurisdictions with two clauses each; nothing is signed. Processor time.
+A million listings take half a minute.
+
+Examples:
+
+    accord bench rules
+
+    accord bench rules --listings 10000000 --json > rules.json
+"""
 MATCH_QUERIES: Final = 20_000  # Asked at once.
 PROGRESS_EVERY_S: Final = 0.2
 
@@ -77,6 +88,8 @@ def register(app: typer.Typer) -> None:
     bench.command("loop", help=_LOOP)(loop)
     bench.command("consortium", help=_CONSORTIUM)(consortium)
     bench.command("match", help=_MATCH)(match)
+    bench.command("robustness", help=robustness_command.HELP)(robustness_command.robustness)
+    bench.command("rules", help=_RULES)(rules)
     bench.command("hash", help=_HASH)(hash_)
     app.add_typer(bench, name="bench")
 
@@ -193,19 +206,14 @@ def hash_(
     sys.stdout.write(text)
 
 
-class _Progress:
-    """One line on a terminal that says what is being measured; nothing elsewhere."""
-
-    def __init__(self) -> None:
-        self._status = Console(stderr=True, highlight=False).status("starting")
-        self._began = self._told = time.monotonic()
-
-    def __enter__(self) -> "_Progress":
-        self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._status.stop()
+def rules(
+    listings: Annotated[int, typer.Option(min=1000, help="Listings in all.")] = 1_000_000,
+    jurisdictions: Annotated[
+        int, typer.Option(min=1, max=64, help="With rules of their own.")
+    ] = 30,
+    as_json: Json = False,
+) -> None:
+    from accord.cli.bench.rules import Scale, run  # noqa: PLC0415
 
     def tell(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
