@@ -112,6 +112,34 @@ def test_a_trial_is_refused_unless_told(world: World) -> None:
     assert refused == "follow.trial"
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be refused its decoders' user")
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_gateway_whose_decoders_cannot_be_locked_does_not_start(
+    world: World, processes: str
+) -> None:
+    argv = (
+        "accord",
+        "gateway",
+        "--home",
+        str(world.cloud),
+        "--trial",
+        "--no-attest",
+        "--port",
+        "0",
+    )
+    done = subprocess.run(
+        (*argv, "--processes", processes),
+        env=_environment() | {"ACCORD_DECODER_USER": "root"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == failures.EXIT_FAILED
+    assert "media.sandbox" in done.stderr
+    assert not done.stdout  # It never said where it listens.
+
+
 def test_processes_share_the_work_and_outlive_one_another(world: World) -> None:
     """Three processes behind one address; one is killed while requests are under way."""
     options = ("--home", world.cloud, "--trial", "--no-attest", "--processes", "3")
