@@ -88,9 +88,8 @@ def register(app: typer.Typer) -> None:
     bench.command("loop", help=_LOOP)(loop)
     bench.command("consortium", help=_CONSORTIUM)(consortium)
     bench.command("match", help=_MATCH)(match)
-    bench.command("robustness", help=robustness_command.HELP)(robustness_command.robustness)
-    bench.command("rules", help=_RULES)(rules)
     bench.command("hash", help=_HASH)(hash_)
+    bench.command("rules", help=_RULES)(rules)
     app.add_typer(bench, name="bench")
 
 
@@ -208,12 +207,30 @@ def hash_(
 
 def rules(
     listings: Annotated[int, typer.Option(min=1000, help="Listings in all.")] = 1_000_000,
-    jurisdictions: Annotated[
-        int, typer.Option(min=1, max=64, help="With rules of their own.")
-    ] = 30,
+    jurisdictions: Annotated[int, typer.Option(min=1, max=64, help="With rules of their own.")] = 30,
     as_json: Json = False,
 ) -> None:
     from accord.cli.bench.rules import Scale, run  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="accord-bench-") as place, _Progress() as progress:
+        report = run(Scale(listings, jurisdictions), Path(place), progress.tell)
+    text = json.dumps(report.as_json(), ensure_ascii=False) + "\n" if as_json else report.as_text()
+    sys.stdout.write(text)
+
+
+class _Progress:
+    """One line on a terminal that says what is being measured; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._status = Console(stderr=True, highlight=False).status("starting")
+        self._began = self._told = time.monotonic()
+
+    def __enter__(self) -> "_Progress":
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
 
     def tell(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
