@@ -1,5 +1,6 @@
 """Columns and vectors in files: as the PDQ index, and the same answers wherever rows lie."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -52,8 +53,13 @@ class ColumnCase:
     def write(self, store: IndexStore) -> None:
         store.write_column("md5", self.run)
 
+    def held(self, store: IndexStore, whole: bool = True) -> Run:
+        return store.load_column("md5", whole)
+
     def holds(self, store: IndexStore, whole: bool = True) -> bool:
-        found = store.load_column("md5", whole)
+        return self.is_like(self.held(store, whole))
+
+    def is_like(self, found: Run) -> bool:
         return len(found) == len(self.run) and all(
             np.array_equal(getattr(found, part), getattr(self.run, part))
             for part in ("rows", "values", "keys", "order")
@@ -72,8 +78,13 @@ class VectorCase:
     def write(self, store: IndexStore) -> None:
         store.write_vectors(self.index)
 
+    def held(self, store: IndexStore, whole: bool = True) -> VectorIndex:
+        return store.load_vectors(whole)
+
     def holds(self, store: IndexStore, whole: bool = True) -> bool:
-        found = store.load_vectors(whole)
+        return self.is_like(self.held(store, whole))
+
+    def is_like(self, found: VectorIndex) -> bool:
         return len(found) == len(self.index) and all(
             found.ask(query.tobytes(), within, metric).tolist()
             == self.index.ask(query.tobytes(), within, metric).tolist()
@@ -164,6 +175,44 @@ def test_a_death_at_any_write_leaves_a_whole_file(
     assert seen == {True, False}
     new.write(IndexStore(tmp_path, Disk()))
     assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, f"{new.name}.lock"]
+
+
+def check_readers(
+    store: IndexStore, old: Case, new: Case, is_as_it_was: Callable[[], bool]
+) -> None:
+    """Others write while these read, and what was mapped before stays as it was."""
+    stop, wrong = threading.Event(), list[str]()
+
+    def read() -> None:
+        while not stop.is_set():
+            if not any(case.holds(store) for case in (old, new, old, new, old)):
+                wrong.append("neither the old nor the new one")
+            if not is_as_it_was():
+                wrong.append("what was mapped has changed")
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for turn in range(20):
+        (old if turn % 2 else new).write(store)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert wrong == []
+
+
+def test_readers_of_a_column_go_on_while_it_is_replaced(tmp_path: Path) -> None:
+    store, old = IndexStore(tmp_path), ColumnCase(20, 200)
+    old.write(store)
+    held = old.held(store)
+    check_readers(store, old, ColumnCase(21, 300), lambda: old.is_like(held))
+
+
+def test_readers_of_vectors_go_on_while_they_are_replaced(tmp_path: Path) -> None:
+    store, old = IndexStore(tmp_path), VectorCase(20, 200)
+    old.write(store)
+    held = old.held(store)
+    check_readers(store, old, VectorCase(21, 300), lambda: old.is_like(held))
 
 
 def test_no_damage_leads_outside_of_an_array(tmp_path: Path) -> None:
@@ -330,7 +379,9 @@ def test_all_files_of_a_home_are_written_taken_up_and_merged(
 
     index = taken(index)
     assert (index.vectors.is_mapped, len(index.vector_delta)) == (True, 0)
-    assert all(len(values.tail) == 0 for values in index.snapshot.values.values())
+    for values in index.snapshot.values.values():
+        assert len(values.tail) == 0
+        assert not values.base.values.flags.writeable, "it lies in the file, not in this process"
     assert not store.offer(index)
     registry.fold_all(WORLD.entries[10:])
     index = index.extended(registry.snapshot(), np.arange(COUNT, dtype=np.uint32))

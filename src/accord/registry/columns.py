@@ -203,12 +203,16 @@ class Values:
         Cost: about 30 ms a million rows of 32 bytes."""
         if len(run) > len(self) or run.values.shape[1] != self.width or not run.is_sorted():
             return False
-        for part in _blocks(len(run)):
-            places = np.arange(part.start, min(part.stop, len(run)), dtype=np.intp)
-            if not np.array_equal(self.rows_at(places), run.rows[part]):
-                return False
-            if not np.array_equal(self.at(places), run.values[part]):
-                return False
+        start = 0
+        for mine in self.runs():
+            end = min(start + len(mine), len(run))
+            for part in _blocks(end - start):
+                theirs = slice(start + part.start, start + part.stop)
+                if not np.array_equal(mine.rows[part], run.rows[theirs]):
+                    return False
+                if not np.array_equal(mine.values[part], run.values[theirs]):
+                    return False
+            start = end
         return True
 
     @cached_property
@@ -278,7 +282,8 @@ class GrowingValues:
     def adopt(self, base: Run) -> bool:
         """Hold the first rows where `base` lies and no longer here, if it has the very same ones
         and more than the base before. What was frozen earlier stays as it is. Whether it did."""
-        now = self.freeze()
+        unsorted = Run(self._rows.view(), self._values.view(), self._keys[:0], _NO_ROWS)
+        now = Values(self._base, unsorted)  # To compare and to cut: nothing is looked up in it.
         if len(base) <= len(self._base) or not now.begins_with(base):
             return False
         behind = np.arange(len(base), len(now), dtype=np.intp)
@@ -293,7 +298,7 @@ def _keys(values: Bytes) -> NDArray[np.uint64]:
 
 def _blocks(count: int) -> Iterator[slice]:
     for start in range(0, count, _BLOCK_ROWS):
-        yield slice(start, start + _BLOCK_ROWS)
+        yield slice(start, min(start + _BLOCK_ROWS, count))
 
 
 def _words(values: Bytes) -> NDArray[np.uint64]:
