@@ -25,6 +25,7 @@ class History:
     path: Path
     world: Consortium = field(default_factory=Consortium)
     notes: list[tuple[int, bytes]] = field(default_factory=list)
+    halves: list[bytes] = field(default_factory=list)  # With the old quorum only, the new only.
 
     def __post_init__(self) -> None:
         self.store = Store(self.path, self.world.founding)
@@ -54,17 +55,22 @@ class History:
         self.world.must(Keyset(self.world.header(name), version, public), Role.ROOT)
         self.world.keys[member] = keys
         self.keep()
-        self.notes.append((self.store.size, self.signed([(member, old)])))
+        self.notes.append((self.store.size, self.signed([*self.cosigners(), (member, old)])))
+        two = [item for item in self.cosigners() if item[0] != member][:2]
+        self.halves += [self.signed([*two, (member, key)]) for key in (old, new)]
         return self
 
-    def signed(self, beside: Sequence[tuple[MemberId, PrivateKey]] = ()) -> bytes:
-        """The newest head with the line of every agency, and of these keys."""
+    def cosigners(self) -> list[tuple[MemberId, PrivateKey]]:
+        """Every agency's key."""
+        return [(name, self.world.key(name, Role.COSIGNER)) for name in self.world.agencies]
+
+    def signed(self, keys: Sequence[tuple[MemberId, PrivateKey]]) -> bytes:
+        """The newest head with the lines of these keys."""
         world = self.world
-        keys = [(name, world.key(name, Role.COSIGNER)) for name in world.agencies]
         text = Checkpoint(CHAIN, self.store.size, self.store.root).encode()
         lines = (
             cosign_text(text, cosigner_key(CHAIN, name, key.public), world.now // 1000, key.sign)
-            for name, key in (*keys, *beside)
+            for name, key in keys
         )
         return Note(text, tuple(lines)).encode()
 

@@ -11,7 +11,7 @@ from accord.node import snapshots
 from accord.node.restoring import Restoring
 from accord.node.snapshots import Snapshot, encode_chunk, parse_chunk
 from accord.node.store import Store
-from accord.wire.errors import Broken, Unavailable, Unproven
+from accord.wire.errors import Broken, Malformed, Unavailable, Unproven
 from node_kit import Faulty, connect_faulty
 from snapshot_kit import History, ProvenLog, empty_store, restore
 
@@ -127,7 +127,7 @@ def test_policy_changes_are_proved_and_one_honest_node_is_enough(
     true, snapshot = list(history.notes), history.snapshot()
     app_hash = history.store.block(snapshot.height).app_hash
     (size, note), last = true
-    unsigned = history.signed()
+    unsigned = history.signed(history.cosigners())
     lies: list[list[tuple[int, bytes]]] = [
         [],
         [(size, note)],
@@ -135,10 +135,12 @@ def test_policy_changes_are_proved_and_one_honest_node_is_enough(
         [(size, last[1]), last],
         [(size + 1, note), last],
         [(size, b"noise"), last],
+        [(size, history.halves[0]), last],
+        [(size, history.halves[1]), last],
     ]
     for lie in lies:
         store = empty_store(history, tmp_path / "two.db")
-        with pytest.raises((Unproven, Exception), match=r"snapshot\.policy_change|tlog|note"):
+        with pytest.raises((Unproven, Malformed), match=r"snapshot\.policy_change|tlog\."):
             Restoring(store, ProvenLog(history.world.leaves, [lie])).judge(snapshot, app_hash)
         restoring = Restoring(store, ProvenLog(history.world.leaves, [lie, true]))
         restoring.judge(snapshot, app_hash)
