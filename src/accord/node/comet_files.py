@@ -170,6 +170,8 @@ def encode_config(
 def _state_sync(sockets: Sockets, trust: Trust | None) -> dict[str, str | int | bool]:
     if trust is None:
         return {"enable": False}
+    # GAP(#3): an engine that begins at H has no headers before it, and a block with evidence of a
+    # vote before H stops it. It is rebuilt from a later snapshot; docs/spec/consensus.md section 9.
     return {
         "enable": True,
         "rpc_servers": ",".join(f"unix://{path}" for path in sockets.light),
