@@ -1,14 +1,24 @@
-"""One ledger, two drivers: the application and the solo sequencer agree on every block."""
+"""One ledger, two drivers: the application and the solo sequencer agree on every block; also where
+the application is asked as the engine asks it, in bytes, over a disk, and is started again.
+"""
+
+import asyncio
+import tempfile
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accord.ledger.block import Ledger
+from accord.ledger.codes import RejectCode
 from accord.node.abci_app import App
+from accord.node.abci_proto import ACCEPT, REJECT
+from accord.node.store import Store
 from accord.statements.bodies import Accredit, Body, Propose, RemoveAgency, Role, Vote
 from accord.wire.ids import JurisdictionId, MemberId, TimeMs
 from accord.wire.limits import BLOCK_BYTES_MAX
-from consortium_kit import FOUR, START_MS, Consortium
+from consortium_kit import CHAIN, FOUR, START_MS, Consortium
+from sim.sequencer import Door
 
 AGENCIES = [p.member for p in FOUR]
 
@@ -57,3 +67,72 @@ def test_both_drivers_reach_the_same_app_hash(
             assert done.result.verdicts == alone.verdicts
         assert [code is None for code in predicted] == [type(v) is int for v in alone.verdicts]
         assert not (honest and any(predicted))
+
+
+class Deployed:
+    """The application behind its server, over a store; asked as an engine asks."""
+
+    def __init__(self, path: Path, consortium: Consortium) -> None:
+        self.store = Store(path, consortium.founding)
+        self.app = App(self.store.ledger(), self.store.height, self.store.time_ms)
+        self.died: list[BaseException] = []
+        self.door = Door(lambda: self.app, self.commit, self.died.append)
+
+    async def commit(self) -> None:
+        done = self.app.pending()
+        self.store.commit(done.result, done.policy_before, done.misbehaviour)
+        self.app.committed()
+
+    async def take(self, height: int, now: TimeMs, raws: list[bytes]) -> tuple[bytes, list[int]]:
+        """A decided block: the app hash, and of each transaction its entry, or minus its code."""
+        if height == 1:
+            await self.door.ask("init_chain", chain_id=CHAIN)
+        done = await self.door.ask("finalize_block", now, txs=tuple(raws), height=height)
+        await self.door.ask("commit")
+        assert not self.died
+        said = await self.door.ask("info")
+        assert (said.last_block_height, said.last_block_app_hash) == (height, done.app_hash)
+        verdicts = [
+            -result.code if result.code else int.from_bytes(result.data, "big")
+            for result in done.tx_results
+        ]
+        return done.app_hash, verdicts
+
+
+@given(BLOCKS, st.booleans(), st.booleans())
+@settings(deadline=None, max_examples=15)
+def test_the_engines_side_of_the_door_sees_what_solo_does(
+    blocks: list[list[tuple[int, str, int]]], honest: bool, restarted: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(_compare(blocks, honest, restarted, Path(directory) / "node.db"))
+
+
+async def _compare(
+    blocks: list[list[tuple[int, str, int]]], honest: bool, restarted: bool, path: Path
+) -> None:
+    consortium = Consortium()
+    solo = Ledger.founded(consortium.founding.genesis)
+    node = Deployed(path, consortium)
+    for height, choices in enumerate(blocks, 1):
+        now = TimeMs(START_MS + 1_000 * height)
+        raws = [statement(consortium, *choice) for choice in choices]
+        for raw in raws:
+            checked = await node.door.ask("check_tx", tx=raw)
+            assert (checked.code == 0) == (solo.check(raw, node.app.time_ms) is None)
+        if honest:
+            asked = {"max_tx_bytes": BLOCK_BYTES_MAX, "height": height}
+            prepared = await node.door.ask("prepare_proposal", now, txs=tuple(raws), **asked)
+            raws = list(prepared.txs)
+        judged = await node.door.ask("process_proposal", now, txs=tuple(raws), height=height)
+        refusals = [code for code in solo.foresee(raws, now) if code is not None]
+        assert judged.result == (REJECT if refusals else ACCEPT)
+        alone = solo.finalize(raws, now)
+        app_hash, verdicts = await node.take(height, now, raws)
+        assert app_hash == alone.app_hash
+        wanted = [-v.value if isinstance(v, RejectCode) else v for v in alone.verdicts]
+        assert verdicts == wanted
+        if restarted:
+            node.store.close()
+            node = Deployed(path, consortium)
+    node.store.close()
