@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from accord.agency.founding import TRIAL_PARAMETERS
+from accord.agency.sealing import wrap_epoch
 from accord.ledger.block import Ledger
 from accord.ledger.codes import RejectCode
-from accord.ledger.epochs import epoch_of
+from accord.ledger.epochs import epoch_of, recipients_of
 from accord.ledger.genesis import encode_genesis, parse_genesis
 from accord.ledger.membership import agencies, parameters
 from accord.ledger.past import begin
@@ -23,8 +24,9 @@ from accord.ledger.state import (
     index_key,
 )
 from accord.ledger.views import cosigners, validators
-from accord.statements.bodies import Approve, Propose, Role, Vote
+from accord.statements.bodies import Approve, Propose, Role, Vote, Wrap
 from accord.tlog import leaf_hash, tree_root
+from accord.wire.digests import sha256
 from accord.wire.errors import Malformed, Unproven
 from accord.wire.ids import AGENCIES, ChainId
 from accord.wire.limits import CONTINUATIONS_MAX
@@ -114,6 +116,12 @@ def test_nothing_is_sealed_or_handed_out_under_a_key_of_those_who_are_gone(
     after = go_on(world)
     body, blob = after.publish_body("nl-one", listings(1, "new"))
     assert after.say(body, Role.ANALYST, blob) is RejectCode.EPOCH_ROTATION_DUE
+    state = after.ledger.state
+    number, to = epoch_of(state, AGENCIES).number, recipients_of(state, AGENCIES)
+    publics = [(item, row.public) for item in to if (row := state.get(KEYS, item.key_id))]
+    wraps = wrap_epoch(after.chain, AGENCIES, number, bytes(32), publics, None)
+    wrap = Wrap(after.header("nl-one"), AGENCIES, number, to, sha256(wraps))
+    assert after.say(wrap, Role.KEEPER, wraps) is RejectCode.EPOCH_ROTATION_DUE
     number = epoch_of(after.ledger.state, AGENCIES).number
     after.open_epochs()
     assert epoch_of(after.ledger.state, AGENCIES).number == number + 1

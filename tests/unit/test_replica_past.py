@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from accord.ledger.genesis import Founding
+from accord.ledger.genesis import Founding, encode_genesis
+from accord.replica.mirror import outgrown, public_files
 from accord.replica.replica import Replica, sync_any
 from accord.tlog.checkpoint import parse_checkpoint
 from accord.tlog.note import parse_note
@@ -45,6 +46,10 @@ class Eyes:
     def sync(self, world: Consortium, source: ConsortiumSource | None = None) -> int:
         with self.open(world) as replica:
             replica.sync(source or ConsortiumSource(world), now_of(world))
+            return replica.size
+
+    def reopen(self, world: Consortium) -> int:
+        with self.open(world) as replica:
             return replica.size
 
     def batches(self, world: Consortium) -> list[int]:
@@ -148,8 +153,9 @@ def test_an_altered_log_is_refused_by_who_saw_the_other(
     for number in range(more):
         other.publish("ie-two", listings(1, f"more {number}"))
     after = go_on(other)
+    takes = eyes.sync if more else eyes.reopen
     with pytest.raises(Unproven, match=r"follow\.split_view"):
-        eyes.sync(after)
+        takes(after)
     assert eyes.batches(world)
 
 
@@ -200,3 +206,30 @@ def test_a_trial_is_followed_on_only_as_a_trial(world: Consortium, tmp_path: Pat
     made = continuing(world, Shape(chain=ChainId("consortium-2")))
     with pytest.raises(Unproven, match=r"follow\.trial"):
         Replica(tmp_path / "replica", made, None, allow_trial=False)
+
+
+class Mirror(ConsortiumSource):
+    """Serves the log out of a mirror's files."""
+
+    files: dict[str, bytes]
+
+    def fetch_tile(self, path: str) -> bytes:
+        return self.files[path]
+
+
+def test_a_mirror_serves_all_that_a_newcomer_asks_for(world: Consortium, tmp_path: Path) -> None:
+    """The pinned size's own partial tiles among it, and the geneses before."""
+    after = grown(world)
+    eyes = Eyes(tmp_path / "mirrors", "fr-five")
+    eyes.sync(after)
+    files: dict[str, bytes] = {}
+    with eyes.open(after) as replica:
+        genesis = encode_genesis(after.founding.genesis)
+        for path, content in public_files(replica, genesis, 0, files.__getitem__):
+            files[path] = content
+        assert not set(outgrown(replica, replica.size, after.founding.begins_at)) & set(files)
+    earlier = files[f"earlier/{world.founding.digest.hex()}"]
+    assert earlier == encode_genesis(world.founding.genesis)
+    mirror = Mirror(after)
+    mirror.files = files
+    assert Eyes(tmp_path / "reader").sync(after, mirror) == len(after.leaves)
