@@ -23,6 +23,7 @@ from accord.agency.founding import (
     agency_application,
     make_genesis,
 )
+from accord.agency.rulefile import dump_rule_file
 from accord.cli import failures
 from accord.cli.bench.load import Client, ask_picture
 from accord.cli.bench.machine import children_of
@@ -324,3 +325,26 @@ def test_an_agencys_home_is_no_platform(world: World) -> None:
     assert refused == "gateway.exposed"
     refused = world.accord("audit", "nobody", "--home", agency, "--trial", status=1)
     assert refused == "audit.no_such_platform"
+
+
+def test_rules_explain_and_diff_out_of_the_platforms_own_copy(world: World, tmp_path: Path) -> None:
+    """At the size before the first listing there is no match; today there is, with its chain."""
+    world.accord("follow", "--home", world.cloud, "--trial", "--once")
+    photo, file = tmp_path / "photo.jpg", tmp_path / "nl.yaml"
+    photo.write_bytes(jpeg(1))
+    ask = ("rules", "explain", photo, "--platform", CLOUD, "--home", world.cloud, "--trial")
+    found = json.loads(world.accord(*ask, "--json", status=3))
+    reason = found["decision"]["reasons"][0]
+    assert (reason["action"], reason["distance"]) == ("block", 0)
+    assert {who["agency"] for who in reason["certifiers"]} == {"nl-one", "ie-two"}
+    entry = int(reason["listing"].split("/")[0])
+    assert json.loads(world.accord(*ask, "--at", str(entry), "--json"))["decision"]["answer"] == (
+        "no-match"
+    )
+    assert "clause main" in world.accord(*ask, status=3)
+    file.write_text(dump_rule_file(rule_set(clause(agencies=3, sovereigns=2, classes=(_class(),)))))
+    told = ("rules", "diff", file, "--jurisdiction", "NL", "--home", world.cloud, "--trial")
+    change = json.loads(world.accord(*told, "--json"))
+    assert change["listings"]["kept"] == 0
+    assert change["listings"]["lost"] >= 2
+    assert "clauses[main].certified_by.agencies" in {item["path"] for item in change["fields"]}

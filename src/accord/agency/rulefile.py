@@ -99,6 +99,11 @@ class Known:
 EVERYTHING: Final = Known(None, None)
 
 
+def is_required(spec: _Spec) -> bool:
+    """Whether a field must be said."""
+    return spec.default is REQUIRED
+
+
 def parse_rule_file(raw: bytes, known: Known = Known()) -> RuleSet:
     """Raises: Faulty (a Malformed `rules.field`) that holds every mistake of the file."""
     node, twice = parse_tree(raw, CODE)
@@ -458,7 +463,12 @@ TOP: Final = {
 
 
 def dump_rule_file(rules: RuleSet) -> str:
-    """The rule set as YAML, defaults written out.
+    """The rule set as YAML, defaults written out. Raises: as `shown_rules`."""
+    return "\n".join(dump_lines(shown_rules(rules))) + "\n"
+
+
+def shown_rules(rules: RuleSet) -> dict[str, object]:
+    """The rule set in the words of a rule file.
 
     Raises: Malformed for what only a program could have put into a rule set: a time after the
     year 9999, a class with a slash.
@@ -490,7 +500,7 @@ def dump_rule_file(rules: RuleSet) -> str:
         "screen": [step.value for step in rules.screen],
         "clauses": [_show_clause(clause) for clause in rules.clauses],
     }
-    return "\n".join(dump_lines(whole)) + "\n"
+    return whole
 
 
 def _show_clause(clause: Clause) -> dict[str, object]:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from accord.agency.application import APPLICATION_BYTES_MAX, parse_application
-from accord.agency.rulefile import TEMPLATES, dump_rule_file, parse_rule_file, template
+from accord.agency.rulefile import TEMPLATES, Known, dump_rule_file, parse_rule_file, template
 from accord.agency.yamltree import Faulty
 from accord.cli.assemble import AgencyBook, open_desk
 from accord.cli.meanings import meaning_of
@@ -33,7 +33,8 @@ from accord.statements.bodies import (
     ReplaceKeys,
     SuspendPlatform,
 )
-from accord.statements.rules import RuleSet
+from accord.statements.classes import CLASSES_KNOWN
+from accord.statements.rules import ClassCode, RuleSet
 from accord.wire.errors import Malformed
 from accord.wire.ids import JURISDICTION_RE, NAME_RE, JurisdictionId, MemberId
 from accord.wire.limits import LOG_SIZE_MAX, RULE_FILE_BYTES_MAX
@@ -169,8 +170,8 @@ def set_rules(
     as_json: Json = False,
 ) -> None:
     where = _jurisdiction(jurisdiction)
-    rules = _sound(file, as_json)
     with _book_of(home) as book:
+        rules = sound_rules(file, as_json, parameters_of(book.state).classes)
         entry = open_desk(open_home(home), book, operator).set_rules(where, rules)
     said = {"jurisdiction": where, "entry": entry}
     tell(as_json, said, f"The rules of {where} are {rules.title!r}, entry {entry}.")
@@ -194,8 +195,18 @@ def show(
     tell(as_json, full, text.rstrip("\n"))
 
 
-def check(file: RuleFile, as_json: Json = False) -> None:
-    rules = _sound(file, as_json)
+def check(
+    file: RuleFile,
+    home: Annotated[
+        Path | None, typer.Option(help="A home: its consortium says which classes there are.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    classes = CLASSES_KNOWN
+    if home is not None:
+        with _book_of(home) as book:
+            classes = parameters_of(book.state).classes
+    rules = sound_rules(file, as_json, classes)
     said = {"ok": True, "title": rules.title, "clauses": len(rules.clauses)}
     tell(as_json, said, f"Sound: {rules.title!r}, {counted(len(rules.clauses), 'clause')}.")
 
@@ -207,10 +218,11 @@ def print_template(
     tell(as_json, {"name": name, "rule_file": text}, text.rstrip("\n"))
 
 
-def _sound(file: Path, as_json: bool) -> RuleSet:
-    """The rule set of a file, or every mistake on standard error and the end of the command."""
+def sound_rules(file: Path, as_json: bool, classes: tuple[ClassCode, ...]) -> RuleSet:
+    """The rule set of a file that names these classes alone, or every mistake on standard error
+    and the end of the command."""
     try:
-        return parse_rule_file(_read(file, RULE_FILE_BYTES_MAX))
+        return parse_rule_file(_read(file, RULE_FILE_BYTES_MAX), Known(classes))
     except Faulty as err:
         if as_json:
             faults = [{"line": f.line, "field": f.field, "mend": f.mend} for f in err.faults]

@@ -16,11 +16,13 @@ from accord.cli import (
     fingerprint,
     follow,
     founding,
+    governance,
     keys,
     members,
     mirror,
     node,
     platform,
+    rules,
     scan,
     testnet,
 )
@@ -61,6 +63,7 @@ founding.register(app)
 continuing.register(founding.agency_app, founding.genesis_app, node.node_app)
 members.register(app)
 agency.register(app)
+rules.register(governance.rules_app)
 keys.register(app)
 backup.register(app)
 platform.register(app)
