@@ -1,74 +1,32 @@
 """A consensus key whose memory is behind what others saw it sign does not come up again."""
 
-import base64
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from accord.client.home import Home, PrivateKey, create_home
+from accord.client.home import Home, create_home
 from accord.ledger.genesis import encode_genesis
 from accord.node.abci_app import address_of
 from accord.node.comet_files import SIGNER_STATE_FILE
-from accord.node.light import encode_vote
 from accord.node.recalling import recall_votes
 from accord.node.settings import Peer
 from accord.statements.bodies import Role
 from accord.wire.errors import Broken
 from accord.wire.ids import MemberId
-from consortium_kit import CHAIN, Consortium
-
-BLOCK, PARTS = b"\x0a" * 32, b"\x0b" * 32
-
-
-def commit(height: int, signers: list[PrivateKey]) -> dict[str, Any]:
-    """As an engine says it."""
-    vote = encode_vote((height, 0), (BLOCK, 1, PARTS), (1_800_000_000, 7), CHAIN)
-    lines = [
-        {
-            "block_id_flag": 2,
-            "validator_address": address_of(key.public).hex().upper(),
-            "timestamp": "2027-01-15T08:00:00.000000007Z",
-            "signature": base64.b64encode(key.sign(vote)).decode(),
-        }
-        for key in signers
-    ]
-    block = {"hash": BLOCK.hex(), "parts": {"total": 1, "hash": PARTS.hex()}}
-    body = {"height": str(height), "round": 0, "block_id": block, "signatures": lines}
-    return {"result": {"signed_header": {"commit": body}}}
+from consortium_kit import Consortium
+from light_kit import api, commit
 
 
 @contextmanager
 def engine(newest: int, commits: dict[int, dict[str, Any]]) -> Iterator[Peer]:
     """Another agency's node that serves these."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked = parse_qs(urlsplit(self.path).query)
-            height = int(asked.get("height", [str(newest)])[0])
-            raw = json.dumps(commits.get(height, {"error": {"message": "pruned"}})).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        def log_message(self, format: str, *args: object) -> None:
-            del format, args
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield Peer(MemberId("ie-two"), "ab" * 20, "127.0.0.1:1", url)
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    pruned = {"error": {"message": "pruned"}}
+    with api(lambda _, asked: commits.get(int(asked.get("height", newest)), pruned)) as url:
+        yield Peer(MemberId("ie-two"), "ab" * 20, "127.0.0.1:1", url)
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,7 @@ JOINING_FILE: Final = "joining.sqlite"  # The proved log, until the node has one
 DOORS: Final = 2  # The light client compares two sources.
 PROVE_WAIT_S: Final = 60.0
 AGAIN_S: Final = 1.0
+ATTEMPTS: Final = 2  # Of one read: there are other nodes to ask.
 REACH_TRIES: Final = 15
 ASK_BYTES_MAX: Final = 65_536
 READS: Final = {
@@ -61,15 +62,25 @@ diagnostics = logging.getLogger(__name__)
 class Joining:
     """The proved log of a node that has none yet. See `restoring.Proven`. One caller at a time."""
 
-    def __init__(self, directory: Path, home: Home, peers: Sequence[Peer], clock: Clock) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        home: Home,
+        peers: Sequence[Peer],
+        clock: Clock,
+        *,
+        allow_trial: bool = False,
+    ) -> None:
         """Raises: Malformed, where there is nobody to join; Unproven; Unavailable."""
         if not peers:
             raise Malformed("join.no_peers", mend="accord node peer")
         self._home = home
         self._clock = clock
         key = home.key(Role.COSIGNER)  # Any key of ours on the ledger; a node's home has this one.
-        self.nodes = [NodeClient(peer.api, home.chain, key) for peer in peers]
-        self._replica = Replica(directory / JOINING_FILE, home.founding, None, allow_trial=False)
+        self.nodes = [NodeClient(peer.api, home.chain, key, attempts=ATTEMPTS) for peer in peers]
+        self._replica = Replica(
+            directory / JOINING_FILE, home.founding, None, allow_trial=allow_trial
+        )
 
     def close(self) -> None:
         self._replica.close()
