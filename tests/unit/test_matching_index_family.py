@@ -316,7 +316,7 @@ def test_base_delta_and_tombstones_answer_as_a_scan(
 ) -> None:
     """Files of some earlier registry, rows that came behind, rows that are wanted no longer."""
     store = IndexStore(tmp_path_factory.mktemp("index"), HastyDisk())
-    early = data.draw(st.integers(0, len(WORLD.entries)))
+    early = data.draw(st.sampled_from([8, 10, 12, 6, 0]))
     registry = Registry()
     registry.fold_all(WORLD.entries[:early])
     before = registry.snapshot()
@@ -337,9 +337,26 @@ def test_base_delta_and_tombstones_answer_as_a_scan(
     assert len(after.values["md5"].base) == len(before.values["md5"])
     bases = store.newest(after)
     assert bases.photodna is not None
-    rows = some(after.count, data.draw(st.sampled_from([0.3, 0.85, 1.0])))
-    check_index(MatchIndex.build(after, rows, bases), rows)
-    check_index(MatchIndex.build(twin, old).extended(after, rows), rows)
+    rows = some(after.count, data.draw(st.sampled_from([0.3, 1.0])))
+    few = np.setdiff1d(np.union1d(old, some(after.count, 0.1)), some(after.count, 0.05))
+    for wanted in (rows, few):
+        check_index(MatchIndex.build(after, wanted, bases), wanted)
+        check_index(MatchIndex.build(twin, old).extended(after, wanted), wanted)
+
+
+def test_a_base_with_dead_rows_and_a_delta_answers_as_a_scan() -> None:
+    """None of it was built anew: each part is there and is asked."""
+    snapshot, random = WORLD.registry().snapshot(), np.random.default_rng(13)
+    old = np.flatnonzero(random.random(COUNT) < 0.8).astype(np.uint32)
+    index = MatchIndex.build(snapshot, old)
+    wanted = np.setdiff1d(np.arange(COUNT, dtype=np.uint32), old[::15])
+    wanted = np.setdiff1d(wanted, np.setdiff1d(wanted, old)[::2])
+    later = index.extended(snapshot, wanted)
+    assert later.vectors is index.vectors
+    assert later.base is index.base
+    assert later.vectors_changed > len(later.vector_delta) > 9
+    assert later.changed > len(later.delta) > 9
+    check_index(later, wanted)
 
 
 def test_vectors_that_are_not_the_registrys_do_not_fit() -> None:
