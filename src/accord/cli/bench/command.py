@@ -4,14 +4,14 @@ import json
 import shutil
 import sys
 import tempfile
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
+from accord.cli.bench import robustness_command
+from accord.cli.bench.progress import Progress
 from accord.cli.options import Json
 from accord.node.settings import BLOCK_MS
 
@@ -78,7 +78,6 @@ Examples:
     accord bench rules --listings 10000000 --json > rules.json
 """
 MATCH_QUERIES: Final = 20_000  # Asked at once.
-PROGRESS_EVERY_S: Final = 0.2
 
 bench = typer.Typer(help="Measure this build on this machine.", no_args_is_help=True)
 
@@ -89,6 +88,7 @@ def register(app: typer.Typer) -> None:
     bench.command("consortium", help=_CONSORTIUM)(consortium)
     bench.command("match", help=_MATCH)(match)
     bench.command("hash", help=_HASH)(hash_)
+    bench.command("robustness", help=robustness_command.HELP)(robustness_command.robustness)
     bench.command("rules", help=_RULES)(rules)
     app.add_typer(bench, name="bench")
 
@@ -99,6 +99,9 @@ def loop(
     ] = 20_000,
     tries: Annotated[int, typer.Option(min=1, help="First matches waited for.")] = 12,
     seconds: Annotated[float, typer.Option(min=0, help="Seconds of each kind of request.")] = 10.0,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Of the gateway: one a core, if left out.")
+    ] = None,
     directory: Annotated[
         Path | None, typer.Option(help="An empty directory to keep; a temporary one if left out.")
     ] = None,
@@ -110,8 +113,8 @@ def loop(
 
     place = directory or Path(tempfile.mkdtemp(prefix="accord-bench-"))
     try:
-        with World(place, None) as world, _Progress() as progress:
-            report = Loop(world, Scale(listings, tries, seconds), progress.tell).run()
+        with World(place, None) as world, Progress() as progress:
+            report = Loop(world, Scale(listings, tries, seconds, processes), progress.tell).run()
     finally:
         if directory is None:
             shutil.rmtree(place, ignore_errors=True)
@@ -143,7 +146,7 @@ def consortium(
     size = Size(listings, agencies, tries, seconds, block_ms)
     try:
         network = World(place, None, is_network=True, block_ms=block_ms)
-        with network as world, _Progress() as progress:
+        with network as world, Progress() as progress:
             report = Consortium(world, size, progress.tell).run()
     finally:
         if directory is None:
@@ -184,7 +187,7 @@ def match(
     kinds = tuple(dict.fromkeys(item.value for item in kind or list(Kind)))
     scale = Scale(listings, MATCH_QUERIES, threshold, kinds, peers.value, vectors)
     temporary = tempfile.TemporaryDirectory(prefix="accord-bench-", dir=directory)
-    with temporary as place, _Progress() as progress:
+    with temporary as place, Progress() as progress:
         report = run(scale, Path(place), progress.tell)
     text = json.dumps(report.as_json(), ensure_ascii=False) + "\n" if as_json else report.as_text()
     sys.stdout.write(text)
@@ -199,7 +202,7 @@ def hash_(
     from accord.cli.bench.hash import Scale, run  # noqa: PLC0415
 
     scale = Scale(rounds, photographs, peers is Peers.ALL)
-    with tempfile.TemporaryDirectory(prefix="accord-bench-") as place, _Progress() as progress:
+    with tempfile.TemporaryDirectory(prefix="accord-bench-") as place, Progress() as progress:
         report = run(scale, Path(place), progress.tell)
     text = json.dumps(report.as_json(), ensure_ascii=False) + "\n" if as_json else report.as_text()
     sys.stdout.write(text)
@@ -207,35 +210,14 @@ def hash_(
 
 def rules(
     listings: Annotated[int, typer.Option(min=1000, help="Listings in all.")] = 1_000_000,
-    jurisdictions: Annotated[int, typer.Option(min=1, max=64, help="With rules of their own.")] = 30,
+    jurisdictions: Annotated[
+        int, typer.Option(min=1, max=64, help="With rules of their own.")
+    ] = 30,
     as_json: Json = False,
 ) -> None:
     from accord.cli.bench.rules import Scale, run  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory(prefix="accord-bench-") as place, _Progress() as progress:
+    with tempfile.TemporaryDirectory(prefix="accord-bench-") as place, Progress() as progress:
         report = run(Scale(listings, jurisdictions), Path(place), progress.tell)
     text = json.dumps(report.as_json(), ensure_ascii=False) + "\n" if as_json else report.as_text()
     sys.stdout.write(text)
-
-
-class _Progress:
-    """One line on a terminal that says what is being measured; nothing elsewhere."""
-
-    def __init__(self) -> None:
-        self._status = Console(stderr=True, highlight=False).status("starting")
-        self._began = self._told = time.monotonic()
-
-    def __enter__(self) -> "_Progress":
-        self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._status.stop()
-
-    def tell(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if done and now - self._told < PROGRESS_EVERY_S:
-            return
-        self._told = now
-        part = f" {done:,} of {total:,}" if total else ""
-        self._status.update(f"{now - self._began:5.0f} s  {what}{part}")

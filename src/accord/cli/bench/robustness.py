@@ -1,0 +1,272 @@
+"""Measures how often an altered picture still meets its listing, and how often another one does.
+
+The originals of a folder are listed, copies of them altered and asked for, step by step; pictures
+of a second folder are listed as well and never asked for. What meets a listing of another picture
+is a false positive, as long as the folders hold no picture twice.
+Not here: the alterations (robustness_alterations), the steps themselves
+(accord.fingerprint.ladder), the fit (robustness_fit).
+Units: shares of queries, bits, CPU milliseconds of one thread beyond decoding.
+"""
+
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Final, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from accord.cli.bench.figures import rounded
+from accord.cli.bench.machine import describe_machine
+from accord.cli.bench.robustness_alterations import NAMES, altered
+from accord.cli.bench.robustness_fit import KINDS, Result, Tally
+from accord.fingerprint.dihedral import Bits
+from accord.fingerprint.ladder import STEPS, Asked, Listed, Step, asked_of, listed_of
+from accord.fingerprint.rehearsal import distances
+from accord.fingerprint.votes import MATCH_RULES, REVIEW_RULES, Rule
+from accord.wire.errors import Malformed
+from accord.wire.limits import PDQ_QUALITY_MIN
+
+SIDE_MIN: Final = 640  # Longest side of an original; smaller ones are left out, and counted.
+SIDE_MAX: Final = 2048  # Larger ones are first made so small.
+PDQ_BITS: Final = 31  # What lists are exchanged for: one fingerprint, one look-up.
+FULL_BITS: Final = 44
+FRAME_BITS: Final = 36
+VOTES: Final = 3  # The most that a rule asks for.
+FAR: Final = 256
+_TIMED: Final = 6
+_TIMED_SIZE: Final = (1632, 1224)  # 2 MP.
+_TURNS: Final = 3
+Progress = Callable[[str, int, int], None]
+Ints = NDArray[np.int64]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What to measure. `pictures` is the most originals that are altered,
+    spread over the folder; all are listed."""
+
+    corpus: Path
+    distractors: Path | None
+    alterations: tuple[str, ...]
+    pictures: int
+    seed: int
+    processes: int
+    patches: int
+
+
+class Book(NamedTuple):
+    """All listings. Shape: full (n, 32), patches (m, 32); where each listing's begin, and how
+    many they are (n)."""
+
+    full: Bits
+    patches: Bits
+    first: Ints
+    counts: Ints
+
+
+class Nearest(NamedTuple):
+    """Of one query, by listing. Shape: pdq, full, frame (n); votes (VOTES, n), the bits within
+    which there are so many."""
+
+    pdq: Ints
+    full: Ints
+    frame: Ints
+    votes: Ints
+
+    def holds(self, rules: Sequence[Rule]) -> NDArray[np.bool_]:
+        found = [self.votes[rule.votes - 1] <= rule.bits_max for rule in rules]
+        return np.asarray(np.any(found, axis=0))
+
+
+def run(scale: Scale, progress: Progress) -> Result:
+    """Raises: Malformed, without pictures or for an alteration that is not there."""
+    for name in scale.alterations:
+        if name not in NAMES:
+            raise Malformed("bench.alteration", wanted=name)
+    paths = _pictures_in(scale.corpus)
+    others = _pictures_in(scale.distractors) if scale.distractors else []
+    with _mapped(scale.processes) as mapped:
+        found = list(
+            _told(mapped(partial(_list, scale.patches), [*paths, *others]), "listing", progress)
+        )
+    listings = [listing for listing in found if listing is not None]
+    listed = [path for path, listing in zip(paths, found, strict=False) if listing is not None]
+    if not listed:
+        raise Malformed("bench.corpus")
+    book = _book_of(listings)
+    tally = Tally.empty(scale.alterations)
+    works = list(enumerate(listed))[:: -(-len(listed) // scale.pictures)]
+    asked = [path for _, path in works]
+    with _mapped(scale.processes) as mapped:
+        screen = partial(_screen, book, scale.alterations, scale.seed)
+        for part in _told(mapped(screen, works), "screening", progress):
+            tally.add(part)
+    parameters = {
+        "originals": len(asked),
+        "listings": len(listings),
+        "left_out": len(paths) + len(others) - len(listings),
+        "patches_max": scale.patches,
+        "patches_mean": rounded(len(book.patches) / len(listings)),
+        "listings_without_3_patches": int((book.counts < VOTES).sum()),
+        "seed": scale.seed,
+    }
+    machine = describe_machine(scale.corpus)
+    return Result(machine, parameters, tally, _times(asked, progress))
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    """Raises: Malformed."""
+    if not folder.is_dir():
+        raise Malformed("bench.corpus")
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _opened(path: Path) -> Image.Image | None:
+    """None for what is no picture, or too small a one."""
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+        return None
+    if max(upright.size) < SIDE_MIN:
+        return None
+    upright.thumbnail((SIDE_MAX, SIDE_MAX), Image.Resampling.LANCZOS)
+    return upright
+
+
+def _list(patches: int, path: Path) -> Listed | None:
+    """None where an agency could not list the picture either."""
+    picture = _opened(path)
+    if picture is None:
+        return None
+    listing = listed_of(picture, patches)
+    return listing if listing.full.quality >= PDQ_QUALITY_MIN else None
+
+
+def _book_of(listings: list[Listed]) -> Book:
+    full = np.frombuffer(b"".join(one.full.bits for one in listings), dtype=np.uint8)
+    count = np.array([len(one.patches) for one in listings], dtype=np.int64)
+    patches = np.concatenate([one.patches for one in listings])
+    return Book(full.reshape(-1, 32), patches, np.cumsum(count) - count, count)
+
+
+def _screen(book: Book, names: tuple[str, ...], seed: int, work: tuple[int, Path]) -> Tally:
+    """All altered copies of one original, asked of all listings."""
+    own, path = work
+    tally = Tally.empty(names)
+    picture = _opened(path)
+    if picture is None:
+        return tally
+    for name in names:
+        with Image.open(io.BytesIO(altered(name, picture, seed + own))) as image:
+            near = nearest_of(asked_of(image.convert("RGB")), book)
+        tally.count(name, own_of(near, own))
+        is_other = np.arange(len(book.full)) != own
+        for kind, bits in zip(KINDS, (near.full, near.frame, *near.votes), strict=True):
+            tally.others[kind] += np.bincount(bits[is_other], minlength=FAR + 1)
+        by_patches = near.holds(MATCH_RULES)
+        is_false = (near.full <= FULL_BITS) | (near.frame <= FRAME_BITS) | by_patches
+        tally.false += np.array(
+            [(step & is_other).sum() for step in (near.full <= FULL_BITS, is_false, by_patches)]
+        )
+    return tally
+
+
+def own_of(near: Nearest, own: int) -> dict[str, bool]:
+    """By which steps a query meets its own listing."""
+    full = bool(near.full[own] <= FULL_BITS)
+    frame = full or bool(near.frame[own] <= FRAME_BITS)
+    patches = bool(near.holds(MATCH_RULES)[own])
+    return {
+        "pdq": bool(near.pdq[own] <= PDQ_BITS),
+        "full": full,
+        "frame": frame,
+        "patches": patches,
+        "all": frame or patches,
+        "review": frame or patches or bool(near.holds(REVIEW_RULES)[own]),
+    }
+
+
+def nearest_of(asked: Asked, book: Book) -> Nearest:
+    """Every listing's distances from a query, compared one by one."""
+    none = np.full(len(book.full), FAR, dtype=np.int64)
+    full = distances(asked.full, book.full)
+    frame = distances(asked.frames, book.full)
+    votes = np.minimum(_votes(asked.patches, book), _votes(asked.mirrored, book))
+    return Nearest(
+        full[0] if len(full) else none,
+        full.min(axis=0, initial=FAR),
+        frame.min(axis=0, initial=FAR),
+        votes,
+    )
+
+
+def _votes(asked: Bits, book: Book) -> Ints:
+    """Within how many bits each listing has 1, 2 … votes: as many patches met on either side."""
+    votes = np.full((VOTES, len(book.full)), FAR, dtype=np.int64)
+    has = np.nonzero(book.counts)[0]
+    if not len(asked) or not len(has):
+        return votes
+    apart = distances(asked, book.patches)
+    by_asked = np.sort(np.minimum.reduceat(apart, book.first[has], axis=1), axis=0)[:VOTES]
+    by_listed = np.full((int(book.counts.max()), len(has)), FAR, dtype=np.int64)
+    nearest = apart.min(axis=0)
+    for place, listing in enumerate(has):
+        of = nearest[book.first[listing] : book.first[listing] + book.counts[listing]]
+        by_listed[: len(of), place] = np.sort(of)
+    for vote in range(min(VOTES, len(by_asked), len(by_listed))):
+        votes[vote, has] = np.maximum(by_asked[vote], by_listed[vote])
+    return votes
+
+
+def _times(paths: list[Path], progress: Progress) -> dict[str, float]:
+    """CPU ms a query of 2 MP once decoded, and a listing: the median over pictures."""
+    ways = {
+        "full": frozenset({Step.FULL}),
+        "full_and_frame": frozenset({Step.FULL, Step.FRAME}),
+        "all": STEPS,
+    }
+    took: dict[str, list[float]] = {name: [] for name in (*ways, "listing")}
+    for place, path in enumerate(paths[:: max(1, len(paths) // _TIMED)][:_TIMED]):
+        progress("timing", place, _TIMED)
+        picture = _opened(path)
+        if picture is None:
+            continue
+        picture = picture.resize(_TIMED_SIZE, Image.Resampling.BICUBIC)
+        for name, steps in ways.items():
+            work = partial(asked_of, picture, steps)
+            took[name].append(min(_cpu_ms(work) for _ in range(_TURNS)))
+        took["listing"].append(_cpu_ms(partial(listed_of, picture)))
+    return {name: rounded(median(times)) for name, times in took.items() if times}
+
+
+def _cpu_ms(work: Callable[[], object]) -> float:
+    began = time.thread_time()
+    work()
+    return (time.thread_time() - began) * 1000
+
+
+def _told(found: Iterator[T], what: str, progress: Progress) -> Iterator[T]:
+    for done, one in enumerate(found):
+        progress(what, done + 1, 0)
+        yield one
+
+
+@contextmanager
+def _mapped(processes: int) -> Iterator[Callable[[Callable[[T], R], Sequence[T]], Iterator[R]]]:
+    """A map in order, here or in so many processes of their own."""
+    if processes == 1:
+        yield map
+        return
+    with get_context("spawn").Pool(processes) as pool:
+        yield pool.imap
