@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from accord.agency.backup import make_backup, parse_backup, restore
 from accord.agency.ceremony import go_on_elsewhere
 from accord.cli.continuing import complete, hold_against, make_continuing, read_old_log
 from accord.client.home import (
@@ -14,6 +15,7 @@ from accord.client.home import (
     go_on,
     load_keys,
     open_home,
+    store_earlier,
 )
 from accord.ledger.genesis import encode_genesis
 from accord.node.process import locked
@@ -137,6 +139,18 @@ def test_a_platforms_home_goes_over_whole_or_not(tmp_path: Path, world: Consorti
     agency = create_home(tmp_path / "agency", "agency", MemberId("nl-one"), old, [], keys)
     with pytest.raises(Malformed, match=r"home\.new_home"):
         go_on(agency, encode_genesis(made.genesis), [])
+
+
+def test_a_backup_takes_the_earlier_geneses_along(tmp_path: Path, world: Consortium) -> None:
+    """Without them the home would not open."""
+    after = continued(world)
+    name = MemberId("fr-five")
+    (tmp_path / "home").mkdir()
+    store_earlier(tmp_path / "home", [encode_genesis(world.founding.genesis)])
+    raw = encode_genesis(after.founding.genesis)
+    home = create_home(tmp_path / "home", "agency", name, raw, [], after.keys[name])
+    backup = parse_backup(make_backup(home, world.now, with_keys=True).encode())
+    assert restore(backup, tmp_path / "restored").founding == after.founding
 
 
 def test_earlier_geneses_are_fetched_by_their_digests(world: Consortium) -> None:
