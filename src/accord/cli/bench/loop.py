@@ -74,6 +74,7 @@ class Scale:
     listings: int
     tries: int
     screen_s: float
+    processes: int | None = None  # Of the gateway; its own choice if None.
 
     def batches(self) -> list[tuple[int, int]]:
         """(listings in one publish, how often): few alone, some by the hundred, the rest whole."""
@@ -114,6 +115,7 @@ class Loop:
             "listings_per_publish": ", ".join(str(size) for size, _ in self.scale.batches()),
             "tries": self.scale.tries,
             "seconds_per_request_kind": self.scale.screen_s,
+            "gateway_processes": self.scale.processes or core_count(),
         }
         sections = [
             Section("publish", "Published, approved, logged", (*published, certified)),
@@ -194,7 +196,9 @@ class Loop:
         world = self.world
         count = sum(self.entries.values())
         began = time.perf_counter()
-        world.start_gateway(LIST_WAIT_S)
+        processes = self.scale.processes
+        options = () if processes is None else ("--processes", str(processes))
+        world.start_gateway(LIST_WAIT_S, *options)
 
         def caught_up() -> bool:
             return int(world.status()["list"]["active_count"]) >= count

@@ -173,8 +173,8 @@ class World:
             self.desk(agency).vote(proposal, approve=True)
         return proposal
 
-    def start_gateway(self, wait_s: float = START_WAIT_S) -> None:
-        self.start_another_gateway("gateway", self.at.gateway, wait_s)
+    def start_gateway(self, wait_s: float = START_WAIT_S, *options: str) -> None:
+        self.start_another_gateway("gateway", self.at.gateway, wait_s, *options)
 
     def start_another_gateway(self, name: str, url: str, wait_s: float, *options: str) -> None:
         """One more on the platform's home, which another one may follow for."""
