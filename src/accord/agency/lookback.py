@@ -79,10 +79,10 @@ def look_back(
     Raises: Malformed, where that is none; Broken, for a log that its holder had accepted and that
     does not fold.
     """
-    line = founding.line()
-    if len(line) > 1:
+    first, *later = founding.line()
+    if later:
         raise Malformed("rules.continued", mend="ask a home of the first genesis: not built yet")
-    state, registry, size, time_ms = found(line[0].genesis), Registry(), 0, TimeMs(0)
+    state, registry, size, time_ms = found(first.genesis), Registry(), 0, TimeMs(0)
     for entry in folded:
         if not until(entry.index, entry.time_ms):
             break
@@ -137,8 +137,8 @@ def _counts(share: Obligation) -> tuple[ClauseCount, ...]:
     return tuple(
         ClauseCount(
             clause=active.clause.name,
-            active=int(active.active.sum()),
-            review_only=int(active.active[active.review_only].sum()),
+            active=int(active.active.whole.sum()),
+            review_only=int(active.active.at(active.review_only).sum()),
         )
         for active in share.clauses
     )

@@ -192,7 +192,7 @@ def _kept(active: ActiveClause, found: Candidates, snapshot: Snapshot) -> Flags 
         exact = active.clause.exact
         if exact is None or found.algorithm not in exact.algorithms:
             return None
-        keep: Flags = active.active[found.rows]
+        keep: Flags = active.active.at(found.rows)
         return keep
     near = active.clause.near_by(found.algorithm)
     if (
@@ -201,7 +201,7 @@ def _kept(active: ActiveClause, found: Candidates, snapshot: Snapshot) -> Flags 
         or min(found.quality, 100) < near.quality_min
     ):
         return None
-    keep = active.active[found.rows]
+    keep = active.active.at(found.rows)
     keep &= found.distances <= near.limit
     if found.algorithm in QUALITY_ALGORITHMS and keep.any():
         keep &= _qualities(snapshot, found.rows) >= near.quality_min

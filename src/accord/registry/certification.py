@@ -6,7 +6,9 @@ what a void key said does not count; a value that says nothing about a picture i
 Source: docs/spec/registry.md, section Certification.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -18,16 +20,73 @@ from accord.registry.standing import Bench
 from accord.statements.gates import PLACEHOLDERS
 from accord.statements.rules import Certification, ClassCode
 from accord.wire.ids import GroupId
+from accord.wire.limits import AGENCIES_MAX
 
 _ONE: Final = np.uint64(1)
 _BLOCK_ROWS: Final = 1 << 16  # Worked on at a time: what is made on the way stays in the cache.
+_NO_ROWS: Final[Rows] = np.empty(0, dtype=np.uint32)
+_PAIRS: Final = AGENCIES_MAX + 1
 Classes = tuple[ClassCode, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grades:
+    """What each row is to any clause of a review level. Shape: `codes` one a row, 0 where it is not
+    live, else 1 + class x pairs + pair; `agencies` and `sovereigns` of each pair that occurs."""
+
+    codes: NDArray[np.uint16] | NDArray[np.uint32]
+    agencies: NDArray[np.intp]
+    sovereigns: NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Active:
+    """The rows that are active for one question. Shape: `table` a flag for each code; `equal` the
+    rows, ascending, that equal listings of other agencies bring in besides."""
+
+    grades: Grades
+    table: Flags
+    equal: Rows
+
+    def at(self, rows: Rows) -> Flags:
+        flags: Flags = self.table[self.grades.codes[rows]]
+        if len(self.equal) and len(rows):
+            places = np.minimum(np.searchsorted(self.equal, rows), len(self.equal) - 1)
+            flags |= self.equal[places] == rows
+        return flags
+
+    @cached_property
+    def whole(self) -> Flags:
+        """Of every row. Cost: an array as long as the list, kept."""
+        return flags_of([self])
+
+
+def flags_of(answers: Iterable[Active]) -> Flags:
+    """The rows active in any of them: one pass for each review level and set of groups."""
+    tables: dict[int, tuple[Grades, Flags]] = {}
+    distinct = list({id(answer): answer for answer in answers}.values())
+    for answer in distinct:
+        _, before = tables.get(id(answer.grades), (None, answer.table))
+        tables[id(answer.grades)] = answer.grades, before | answer.table
+    flags = np.zeros(0, dtype=np.bool_)
+    for grades, table in tables.values():
+        count = len(grades.codes)
+        flags = flags if len(flags) else np.zeros(count, dtype=np.bool_)
+        for start in range(0, count, _BLOCK_ROWS):
+            part = slice(start, start + _BLOCK_ROWS)
+            flags[part] |= table[grades.codes[part]]
+    for answer in distinct:
+        flags[answer.equal] = True
+    return flags
+
+
+_Tie = tuple[Rows, NDArray[np.intp], NDArray[np.intp]]
 
 
 class Counting:
     """Of one snapshot, under one bench. Each question is answered once; flags are not changed.
 
-    Units: 10 ms a question among ten million rows, and 0.2 s for the first of a review level.
+    Units: about 10 ms a question among ten million rows, and 0.2 s for the first of a review level.
     """
 
     def __init__(self, snapshot: Snapshot, bench: Bench) -> None:
@@ -35,7 +94,8 @@ class Counting:
         self._bench = bench
         self._live: dict[frozenset[GroupId], Flags] = {}
         self._spoken: dict[int, tuple[Bytes, Bytes]] = {}
-        self._active: dict[object, Flags] = {}
+        self._graded: dict[object, Grades] = {}
+        self._active: dict[object, Active] = {}
         self._words = Words(snapshot, bench)
 
     def live(self, groups: Collection[GroupId]) -> Flags:
@@ -51,7 +111,7 @@ class Counting:
         asked: Certification,
         groups: Collection[GroupId],
         own_disputed: Rows,
-    ) -> Flags:
+    ) -> Active:
         """The rows of these classes that are certified as asked. `own_disputed`: rows that their
         publisher disputes, ascending; they vouch for no equal one."""
         key = (classes, asked, frozenset(groups))
@@ -80,23 +140,44 @@ class Counting:
         asked: Certification,
         groups: Collection[GroupId],
         own_disputed: Rows,
-    ) -> Flags:
+    ) -> Active:
         snapshot, live = self._snapshot, self.live(groups)
-        agencies, sovereigns = self._counts(asked.review_level)
         wanted = np.array([code in classes for code in snapshot.classes], dtype=np.bool_)
-        flags = np.zeros(snapshot.count, dtype=np.bool_)
-        if not wanted.any():
-            return flags
-        for start in range(0, snapshot.count, _BLOCK_ROWS):
-            part = slice(start, start + _BLOCK_ROWS)
-            enough = agencies[part] >= asked.agencies
-            enough &= sovereigns[part] >= asked.sovereigns
-            enough &= live[part]
-            enough &= wanted[snapshot.class_of[part]]
-            flags[part] = enough
+        graded = self._grades(asked.review_level, groups)
+        enough = graded.agencies >= asked.agencies
+        enough &= graded.sovereigns >= asked.sovereigns
+        table = np.append(False, np.logical_and.outer(wanted, enough).ravel())
+        equal = _NO_ROWS
         if asked.review_level == 0:
-            self._add_equal(flags, live, wanted, asked, own_disputed)
-        return flags
+            equal = self._equal(live, wanted, asked, own_disputed)
+        return Active(graded, table, equal)
+
+    def _grades(self, level: int, groups: Collection[GroupId]) -> "Grades":
+        """What a row is to any clause of a review level, in one small number."""
+        key = (level, frozenset(groups))
+        if key not in self._graded:
+            snapshot, live = self._snapshot, self.live(groups)
+            agencies, sovereigns = self._counts(level)
+            places = np.zeros(_PAIRS * _PAIRS, dtype=np.uint32)
+            for start in range(0, snapshot.count, _BLOCK_ROWS):
+                part = slice(start, start + _BLOCK_ROWS)
+                places[agencies[part] * np.uint16(_PAIRS) + sovereigns[part]] = 1
+            pairs = np.flatnonzero(places)
+            places[pairs] = np.arange(len(pairs))
+            small = len(snapshot.classes) * len(pairs) < 2**16 - 1
+            codes: NDArray[np.uint16] | NDArray[np.uint32]
+            codes = (
+                np.empty(snapshot.count, np.uint16)
+                if small
+                else np.empty(snapshot.count, np.uint32)
+            )
+            for start in range(0, snapshot.count, _BLOCK_ROWS):
+                part = slice(start, start + _BLOCK_ROWS)
+                code = snapshot.class_of[part] * np.uint32(len(pairs))
+                code += places[agencies[part] * np.uint16(_PAIRS) + sovereigns[part]]
+                codes[part] = (code + 1) * live[part]
+            self._graded[key] = Grades(codes, pairs // _PAIRS, pairs % _PAIRS)
+        return self._graded[key]
 
     def _counts(self, level: int) -> tuple[Bytes, Bytes]:
         """How many agencies vouch for each row at a review level, from how many sovereigns."""
@@ -111,39 +192,44 @@ class Counting:
             self._spoken[level] = (agencies, sovereigns)
         return self._spoken[level]
 
-    def _add_equal(
+    def _equal(
         self,
-        flags: Flags,
         live: Flags,
         wanted: Flags,
         asked: Certification,
         own_disputed: Rows,
-    ) -> None:
+    ) -> Rows:
         """Level 0: another agency that lists the very same value as one of these classes vouches
         too; not so where it has disputed its own listing."""
-        snapshot = self._snapshot
-        joined: dict[str, tuple[Rows, Masks]] = {}
-        for scheme in SCHEMES:
-            members, starts = snapshot.values[scheme].equal_groups
-            if not len(members):
-                continue
+        snapshot, (rows, groups, words) = self._snapshot, self._ties
+        words = words.copy()
+        for members, starts, places in groups:
             own = _ONE << snapshot.publisher[members].astype(np.uint64)
             vouches = live[members] & wanted[snapshot.class_of[members]]
             if len(own_disputed):
                 vouches &= ~np.isin(members, own_disputed)
             lengths = np.diff(starts, append=len(members))
             shared = np.bitwise_or.reduceat(np.where(vouches, own, np.uint64(0)), starts)
-            joined[scheme] = members, np.repeat(shared, lengths)
-        if not joined:
-            return
-        rows = np.unique(np.concatenate([members for members, _ in joined.values()]))
-        words = self._words.of(rows, 0)
-        for members, shared in joined.values():
-            words[np.searchsorted(rows, members)] |= shared
+            words[places] |= np.repeat(shared, lengths)
         words &= np.uint64(self._bench.admitted)
         enough = np.bitwise_count(words) >= asked.agencies
         enough &= self._bench.sovereigns_in(words) >= asked.sovereigns
-        flags[rows] = enough & live[rows] & wanted[snapshot.class_of[rows]]
+        enough &= live[rows] & wanted[snapshot.class_of[rows]]
+        found: Rows = rows[enough]
+        return found
+
+    @cached_property
+    def _ties(self) -> tuple[Rows, list[_Tie], Masks]:
+        """The rows that share a value with another, ascending; by scheme the groups of equal ones,
+        with their places among the rows; and who vouches for each row by itself."""
+        groups = [self._snapshot.values[scheme].equal_groups for scheme in SCHEMES]
+        rows = np.unique(np.concatenate([members for members, _ in groups])).astype(np.uint32)
+        ties = [
+            (members, starts, np.searchsorted(rows, members))
+            for members, starts in groups
+            if len(members)
+        ]
+        return rows, ties, self._words.of(rows, 0)
 
 
 class Words:

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from accord.ledger.state import PLATFORMS, RULES, PlatformRow, Reader, RuleRow, Standing
-from accord.registry.certification import Counting
+from accord.registry.certification import Active, Counting, flags_of
 from accord.registry.columns import Bytes, Flags, Rows
 from accord.registry.disputes import Disputes, disputes_of
 from accord.registry.listings import (
@@ -52,12 +52,12 @@ class ActiveClause:
 
     clause: Clause
     live: Flags  # Rows that can be active or vouch under this rule set.
-    active: Flags
+    active: Active
     review_only: Rows  # Of the jurisdiction, ascending; those active here are REVIEW_ONLY.
 
     def status_of(self, rows: Rows) -> Bytes:
         """INACTIVE, ACTIVE or REVIEW_ONLY."""
-        status = self.active[rows].astype(np.uint8)
+        status = self.active.at(rows).astype(np.uint8)
         if len(self.review_only) and len(rows):
             places = np.searchsorted(self.review_only, rows)
             disputed = self.review_only[np.minimum(places, len(self.review_only) - 1)] == rows
@@ -67,7 +67,7 @@ class ActiveClause:
     @property
     def status(self) -> Bytes:
         """Of every row. Cost: an array as long as the list."""
-        return self.status_of(np.arange(len(self.active), dtype=np.uint32))
+        return self.status_of(np.arange(len(self.live), dtype=np.uint32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -251,16 +251,8 @@ def clause_in_force(clause: Clause, parameters: Parameters) -> Clause:
 
 
 def _union(clauses: Sequence[ActiveClause]) -> Rows:
-    """The rows active in any of the clauses, ascending; clauses that share an array cost one."""
-    arrays = {id(clause.active): clause.active for clause in clauses}
-    if not arrays:
-        return np.empty(0, dtype=np.uint32)
-    some, *others = arrays.values()
-    if others:
-        some = some.copy()
-        for flags in others:
-            some |= flags
-    return np.flatnonzero(some).astype(np.uint32)
+    """The rows active in any of the clauses, ascending."""
+    return np.flatnonzero(flags_of(clause.active for clause in clauses)).astype(np.uint32)
 
 
 def certifiers(

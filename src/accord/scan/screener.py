@@ -294,6 +294,6 @@ def _version_of(screen: Screen) -> bytes:
         parts += [name.encode(), share.coverage.value.encode()]
         for active in share.clauses:
             parts += [active.clause.name.encode(), *map(encode_record, active.clause.near)]
-            disputed = active.review_only[active.active[active.review_only]]
-            parts += [np.packbits(active.active).tobytes(), disputed.tobytes()]
+            disputed = active.review_only[active.active.at(active.review_only)]
+            parts += [np.packbits(active.active.whole).tobytes(), disputed.tobytes()]
     return labelled_sha256("list-version", *parts)
