@@ -39,16 +39,12 @@ def same_logo() -> Pair:
     return first, second
 
 
-def one_template() -> Pair:
-    """Two memes: another picture under the same bar."""
-
-    def meme(seed: int) -> Image.Image:
-        page = Image.new("RGB", (640, 640), "white")
-        page.paste(_other(seed, (640, 520)), (0, 120))
-        ImageDraw.Draw(page).text((20, 20), "when it rains", "black", ImageFont.load_default(70))
-        return page
-
-    return meme(31), meme(32)
+def on_template(seed: int) -> Image.Image:
+    """A picture under a bar that always says the same."""
+    page = Image.new("RGB", (640, 640), "white")
+    page.paste(_other(seed, (640, 520)), (0, 120))
+    ImageDraw.Draw(page).text((20, 20), "when it rains", "black", ImageFont.load_default(70))
+    return page
 
 
 def documents() -> Pair:
@@ -72,6 +68,21 @@ def gradients() -> Pair:
         return Image.fromarray((rise * 255).astype(np.uint8)).convert("RGB")
 
     return sky(1), sky(1.3)
+
+
+def frames_and_windows() -> Pair:
+    """A wall of windows, and another picture in a plain border: corners and bars in both."""
+    wall = Image.new("RGB", (640, 480), "#807060")
+    draw = ImageDraw.Draw(wall)
+    random = np.random.default_rng(71)
+    for x in range(20, 600, 100):
+        for y in range(20, 440, 90):
+            tone = int(random.integers(20, 60))
+            draw.rectangle((x, y, x + 60, y + 55), fill=(tone, tone, tone + 20))
+            draw.line((x + 30, y, x + 30, y + 55), "white", 3)
+    page = Image.new("RGB", (760, 600), "white")
+    page.paste(_other(72), (60, 60))
+    return wall, page
 
 
 def checks() -> Pair:
@@ -102,9 +113,11 @@ def same_background() -> Pair:
 
 PAIRS: Final[dict[str, Callable[[], Pair]]] = {
     "one logo": same_logo,
-    "one template": one_template,
     "documents": documents,
     "gradients": gradients,
+    "windows and a border": frames_and_windows,
     "tiles": checks,
     "one background": same_background,
 }
+# What many pictures show around them: a listing keeps it out by what it knows to be common.
+TEMPLATES: Final = {"an app's screen": on_screen, "a caption": on_template}

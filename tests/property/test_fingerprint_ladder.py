@@ -8,7 +8,7 @@ from accord.cli.demo.pictures import CAT, COFFEE, PHOTOS, ROCKET, Photo
 from accord.fingerprint.ladder import LISTED_MAX, Listed, Step, asked_of, listed_of
 from accord.fingerprint.rehearsal import common_in, distances
 from accord.fingerprint.votes import Verdict, verdict_of
-from near_duplicates_kit import PAIRS, on_screen
+from near_duplicates_kit import PAIRS, TEMPLATES
 from pictures_kit import opened
 
 HARD = (
@@ -53,15 +53,15 @@ def test_what_only_looks_alike_does_not_match(name: str) -> None:
     assert verdict(other, listed_of(one)) is Verdict.NOTHING
 
 
-def test_what_an_app_draws_is_left_out_of_a_listing_where_it_is_known() -> None:
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_many_pictures_show_is_left_out_of_a_listing(name: str) -> None:
     """A screen that is listed as it is shows the app as well, and so does every other one."""
-    one, other = on_screen(11), on_screen(12)
-    assert verdict(other, listed_of(one)) is not Verdict.NOTHING
-    common = common_in([listed_of(on_screen(seed), 100).patches for seed in (13, 14)])
+    make = TEMPLATES[name]
+    common = common_in([listed_of(make(seed), 100).patches for seed in (13, 14)])
     assert len(common)
-    listing = listed_of(one, common=common)
-    assert verdict(other, listing) is Verdict.NOTHING
-    assert verdict(one, listing) is Verdict.MATCH
+    listing = listed_of(make(11), common=common)
+    assert verdict(make(12), listing) is Verdict.NOTHING
+    assert verdict(make(11), listing) is Verdict.MATCH
 
 
 def test_photographs_do_not_meet(listed: dict[str, Listed]) -> None:
