@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import IO, Final, Self
 
 from accord.cli import failures
-from accord.cli.assemble import connected, open_replica
+from accord.cli.assemble import connected, now_ms, open_replica
 from accord.client.home import open_home
 from accord.fingerprint import Decoding
+from accord.scan.cases.intake import TakeIn, taking_in
+from accord.scan.cases.settings import has_desk, open_desk
 from accord.scan.crew import EXIT_BROKEN, Crew, serve_crew
 from accord.scan.following import Following
 from accord.scan.gateway import Budget, Gateway
@@ -75,7 +77,9 @@ def _run_alone(settings: Settings, host: str, port: int, announce: Callable[[str
         platform = stack.enter_context(_opened(settings, settings.workers))
         platform.pool.check()  # Refuses here and not at the first upload.
         following = _following(stack, settings, platform)
-        serve(Gateway(platform.screener, following, settings.token), host, port, announce)
+        cases = _cases(stack, settings)
+        gateway = Gateway(platform.screener, following, settings.token, cases=cases)
+        serve(gateway, host, port, announce)
 
 
 def _run_several(settings: Settings, host: str, port: int, announce: Callable[[str], None]) -> None:
@@ -118,6 +122,15 @@ def _opened(settings: Settings, workers: int, among: Path | None = None) -> Plat
         insecure=settings.insecure_decoder,
         files_max=settings.decoder_files,
     )
+
+
+def _cases(stack: ExitStack, settings: Settings) -> TakeIn | None:
+    """What opens cases; None, where the home has no cases.toml."""
+    if not has_desk(settings.home):
+        return None
+    desk = open_desk(settings.home, now_ms)
+    stack.callback(desk.store.close)
+    return taking_in(desk)
 
 
 def _following(
@@ -195,10 +208,16 @@ def _run_one(brief: _Brief, words: IO[bytes]) -> None:
     settings = brief.settings()
     siblings = Siblings(Path(brief.directory), brief.place, brief.processes)
     share = max(2 * IMAGE_BYTES_MAX, SCREEN_BYTES_IN_FLIGHT_MAX // brief.processes)
-    with _opened(settings, settings.workers, siblings.directory) as platform:
+    with ExitStack() as stack:
+        platform = stack.enter_context(_opened(settings, settings.workers, siblings.directory))
         following = Following(platform.replica, platform.screener, None, (), reads_only=True)
         gateway = Gateway(
-            platform.screener, following, settings.token, budget=Budget(share), siblings=siblings
+            platform.screener,
+            following,
+            settings.token,
+            budget=Budget(share),
+            siblings=siblings,
+            cases=_cases(stack, settings),
         )
         serve_beside(gateway, listener, siblings, words)
 

@@ -10,6 +10,7 @@ from accord.cli import (
     agency,
     audit,
     backup,
+    cases,
     continuing,
     evidence,
     failures,
@@ -69,6 +70,7 @@ backup.register(app)
 platform.register(app)
 follow.register(app)
 scan.register(app)
+cases.register(app)
 audit.register(app)
 evidence.register(app)
 testnet.register(app)

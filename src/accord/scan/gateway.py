@@ -7,6 +7,7 @@ Not here: the process and its signals (serve), what answers look like (contract)
 Source: docs/spec/gateway.md.
 """
 
+import asyncio
 import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,6 +20,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from accord.matching import Context
+from accord.scan.cases.intake import TakeIn
 from accord.scan.contract import Asked, answer_view, parse_facts, parse_json_request, status_view
 from accord.scan.following import Following
 from accord.scan.meter import Meter
@@ -79,6 +81,7 @@ class Gateway:
     meter: Meter = field(default_factory=Meter)
     budget: Budget = field(default_factory=lambda: Budget(SCREEN_BYTES_IN_FLIGHT_MAX))
     siblings: Siblings | None = None
+    cases: TakeIn | None = None  # Opens a case before a match is answered.
 
     def check_token(self, request: Request) -> None:
         """Raises: HTTPException 401."""
@@ -104,7 +107,11 @@ class Gateway:
                     query, facts.context, facts.upload
                 )
             else:
+                facts = asked
                 screened = await self.screener.screen_bytes_async(body, asked.context, asked.upload)
+            if self.cases is not None:
+                data = None if asked is None else body
+                await asyncio.to_thread(self.cases, screened, facts.upload, data)
         self._count(screened, time.monotonic() - began)
         return JSONResponse(answer_view(screened))
 

@@ -129,6 +129,15 @@ BULK_AHEAD_PER_WORKER: Final = 4  # Files in memory for each decoder while a sca
 BULK_FLUSH_FILES: Final = 200  # A killed scan looks at so many files again at most.
 BULK_REFRESH_MS: Final = 30_000  # How often a running scan takes over a newer list.
 
+# Cases
+CASE_TEXT_CHARS_MAX: Final = 500  # A reason, a reference, the name of a hold.
+CASE_LEASE_MS: Final = 1_800_000  # A reviewer who goes away keeps a case for half an hour.
+CASE_MATCHES_MAX: Final = 64  # Matches that a case names, as many as a decision does.
+CASES_LISTED_MAX: Final = 1_000  # Cases that one listing of the queue shows.
+CASES_FILE_BYTES_MAX: Final = 65_536  # The settings of cases and reports, and the local layer's.
+REPORT_BYTES_MAX: Final = 1_000_000  # An answer of a report desk; its own are below 1 KB.
+WEBHOOK_TRIES_MAX: Final = 12  # With doubled waits from 5 s on that is about 3 hours.
+
 # Audit
 SYNC_SLACK_MS: Final = 60_000  # Added to each deadline, which counts from block time.
 BACKDATED_SLACK_MS: Final = 7_200_000  # A statement may be an hour old when logged, clocks differ.

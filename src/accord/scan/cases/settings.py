@@ -1,0 +1,92 @@
+"""`cases.toml` of a platform's home: the quarantine's key, the lease, where reports go.
+
+    [quarantine]
+    name = "trust-and-safety-2026"
+    recipient = "age1..."
+
+    [review]
+    lease_minutes = 30
+
+Without the file no case is opened, and nothing is held or sent.
+Source: docs/spec/cases.md.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from accord.scan.cases.desk import CaseDesk, Clock
+from accord.scan.cases.quarantine import QUARANTINE_FOLDER, NamedKey, Quarantine
+from accord.scan.cases.store import CASES_FILE, CaseStore
+from accord.wire.errors import Malformed
+from accord.wire.limits import CASE_LEASE_MS, CASES_FILE_BYTES_MAX
+
+SETTINGS_FILE: Final = "cases.toml"
+_SECTIONS: Final = frozenset({"quarantine", "review", "cybertipline", "webhook"})
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSettings:
+    """`cybertipline` and `webhook` are as written: what reads them checks them."""
+
+    key: NamedKey | None
+    lease_ms: int
+    cybertipline: Mapping[str, Any]
+    webhook: Mapping[str, Any]
+
+
+def load_table(path: Path, sections: frozenset[str], code: str) -> dict[str, dict[str, Any]]:
+    """A TOML file of known sections; empty if there is none. Raises: Malformed."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    try:
+        if len(raw) > CASES_FILE_BYTES_MAX:
+            raise Malformed(code, hint="too large", limit=CASES_FILE_BYTES_MAX)
+        table = tomllib.loads(raw.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise Malformed(code, why=str(err)) from err
+    for name, section in table.items():
+        if name not in sections or not isinstance(section, dict):
+            raise Malformed(code, section=name[:40], known=", ".join(sorted(sections)))
+    return table
+
+
+def load_settings(home: Path) -> CaseSettings:
+    """Raises: Malformed, naming what does not fit."""
+    table = load_table(home / SETTINGS_FILE, _SECTIONS, "cases.settings")
+    key: NamedKey | None = None
+    match table.get("quarantine"):
+        case None:
+            pass
+        case {"name": str(name), "recipient": str(recipient)} as section if len(section) == 2:
+            key = NamedKey(name, recipient)
+        case _:
+            raise Malformed("cases.settings", section="quarantine", wanted="name and recipient")
+    match table.get("review"):
+        case None:
+            lease_ms = CASE_LEASE_MS
+        case {"lease_minutes": int(minutes)} as section if (
+            1 <= minutes <= 1_440 and len(section) == 1
+        ):
+            lease_ms = minutes * 60_000
+        case _:
+            raise Malformed("cases.settings", section="review", wanted="lease_minutes, 1 to 1440")
+    return CaseSettings(key, lease_ms, table.get("cybertipline", {}), table.get("webhook", {}))
+
+
+def has_desk(home: Path) -> bool:
+    """Whether this platform keeps cases: an empty cases.toml is enough."""
+    return (home / SETTINGS_FILE).exists()
+
+
+def open_desk(home: Path, clock: Clock) -> CaseDesk:
+    """The desk over a platform's home. Its `store` is to be closed. Raises: Malformed."""
+    settings = load_settings(home)
+    held = None
+    if settings.key is not None:
+        held = Quarantine(home / QUARANTINE_FOLDER, settings.key)
+    return CaseDesk(CaseStore(home / CASES_FILE), held, clock, settings.lease_ms)

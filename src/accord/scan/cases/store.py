@@ -1,0 +1,298 @@
+"""The cases' SQLite file: cases, their trail, their tasks, feedback, and how often listings match.
+
+A change of a case, its line in the trail and the tasks it leaves are one transaction; on return it
+survives power loss. Every change reads the case inside its own transaction, so that several
+processes and reviewers may work on one file: the second of two sees what the first did.
+Not here: what may follow what (model), the encrypted files (quarantine).
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from accord.scan.cases.model import Case, Disposition, State, Task, TaskKind
+from accord.wire.errors import Malformed, Unavailable
+from accord.wire.ids import TimeMs
+from accord.wire.limits import CASES_LISTED_MAX
+
+CASES_FILE: Final = "cases.sqlite"
+_WAIT_S: Final = 10.0  # For another process's transaction.
+_HOUR_MS: Final = 3_600_000
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS cases (
+    id TEXT PRIMARY KEY, state TEXT NOT NULL, due_ms INTEGER NOT NULL, opened_ms INTEGER NOT NULL,
+    body TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS cases_by_due ON cases (state, due_ms, opened_ms);
+CREATE TABLE IF NOT EXISTS trail (
+    idx INTEGER PRIMARY KEY, id TEXT NOT NULL, time_ms INTEGER NOT NULL, who TEXT NOT NULL,
+    what TEXT NOT NULL, facts TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS trail_by_case ON trail (id, idx);
+CREATE TABLE IF NOT EXISTS tasks (
+    id TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, due_ms INTEGER,
+    facts TEXT NOT NULL, done_ms INTEGER, outcome TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (id, kind, subject)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS feedback (
+    subject TEXT NOT NULL, reason TEXT NOT NULL, verdict TEXT NOT NULL, files INTEGER NOT NULL,
+    PRIMARY KEY (subject, reason)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS matched (
+    listing TEXT NOT NULL, hour INTEGER NOT NULL, files INTEGER NOT NULL,
+    PRIMARY KEY (listing, hour)
+) WITHOUT ROWID;
+"""
+_NEVER: Final = 2**62
+Fault = Callable[[str], None]  # Called between steps; a test raises there.
+Change = Callable[[Case], tuple[Case, Sequence[Task]]]
+
+
+def no_fault(_step: str) -> None:
+    """For everybody but tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """Who does what, for the trail. `facts` name no uploader and hold no fingerprint."""
+
+    who: str
+    what: str
+    time_ms: TimeMs
+    facts: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTask:
+    """A task as it stands."""
+
+    case: str
+    task: Task
+    done_ms: TimeMs | None
+    outcome: str
+
+
+class CaseStore:
+    """One file. Methods may be called from any thread. Raises: Unavailable, for the disk."""
+
+    def __init__(self, path: Path, fault: Fault = no_fault) -> None:
+        self._lock = threading.RLock()
+        self._fault = fault
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                path, timeout=_WAIT_S, check_same_thread=False, isolation_level=None
+            )
+            path.chmod(0o600)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(SCHEMA)
+        except (OSError, sqlite3.Error) as err:
+            raise Unavailable("cases.store", why=str(err)) from err
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _transaction(self, name: str) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._fault(f"before {name}")
+                # Crash up to here: nothing was acknowledged and nothing is there.
+                self._db.execute("COMMIT")
+            except sqlite3.Error as err:
+                self._roll_back()
+                raise Unavailable("cases.store", why=str(err)) from err
+            except BaseException:
+                self._roll_back()
+                raise
+        # POINT OF NO RETURN. Crash from here: it stands, and the same call finds it so.
+        self._fault(f"after {name}")
+
+    def _roll_back(self) -> None:
+        try:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        except sqlite3.Error as err:
+            raise Unavailable("cases.store", why=str(err)) from err
+
+    def _query(self, sql: str, args: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            try:
+                return self._db.execute(sql, args).fetchall()
+            except sqlite3.Error as err:
+                raise Unavailable("cases.store", why=str(err)) from err
+
+    def open(self, case: Case, listings: Sequence[str], deed: Deed) -> Case:
+        """Keep a new case; of one that is there, only that it was seen again. As it then stands."""
+        with self._transaction("open") as db:
+            known = self._load(case.id)
+            if known is None:
+                kept = case
+                self._write(db, kept)
+                self._note(db, case.id, deed)
+            else:
+                kept = replace(known, version=known.version + 1, sightings=known.sightings + 1)
+                self._write(db, kept)
+            hour = deed.time_ms // _HOUR_MS
+            for listing in sorted(set(listings)):
+                db.execute(
+                    "INSERT INTO matched VALUES (?, ?, 1) "
+                    "ON CONFLICT (listing, hour) DO UPDATE SET files = files + 1",
+                    (listing, hour),
+                )
+        return kept
+
+    def change(self, case_id: str, deed: Deed, change: Change, version: int | None = None) -> Case:
+        """One step of a case. `version`: the one that the caller saw, if it must be that.
+
+        Raises: Malformed, for no such case, another version, or as `change` does: nothing is kept.
+        """
+        with self._transaction(deed.what) as db:
+            known = self.case(case_id)
+            if version is not None and version != known.version:
+                mend = "look at it again, then decide"
+                raise Malformed("cases.version", got=version, stands=known.version, mend=mend)
+            kept, tasks = change(known)
+            self._write(db, kept)
+            self._note(db, case_id, deed)
+            if kept.disposition is not None and kept.disposition is not known.disposition:
+                self._replace_tasks(db, case_id, tasks)
+        return kept
+
+    def case(self, case_id: str) -> Case:
+        """Raises: Malformed, for no such case."""
+        found = self._load(case_id)
+        if found is None:
+            raise Malformed("cases.unknown", mend="accord cases list")
+        return found
+
+    def cases(self, state: State | None = None, limit: int = CASES_LISTED_MAX) -> list[Case]:
+        """What is due first comes first; then the oldest."""
+        sql = "SELECT body FROM cases WHERE ? IS NULL OR state = ? ORDER BY due_ms, opened_ms, id"
+        rows = self._query(f"{sql} LIMIT ?", (state, state, min(limit, CASES_LISTED_MAX)))
+        return [_parse_case(row[0]) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """How many cases are in each state."""
+        return dict(self._query("SELECT state, COUNT(*) FROM cases GROUP BY state"))
+
+    def trail(self, case_id: str) -> list[dict[str, object]]:
+        """Everything that happened to a case, in order."""
+        rows = self._query(
+            "SELECT time_ms, who, what, facts FROM trail WHERE id = ? ORDER BY idx", (case_id,)
+        )
+        return [
+            {"time_ms": time_ms, "who": who, "what": what, **json.loads(facts)}
+            for time_ms, who, what, facts in rows
+        ]
+
+    def tasks(
+        self, case_id: str | None = None, kind: TaskKind | None = None, *, pending: bool = False
+    ) -> list[KeptTask]:
+        """Tasks, what is due first at the top."""
+        sql = (
+            "SELECT id, kind, subject, due_ms, facts, done_ms, outcome FROM tasks "
+            "WHERE (?1 IS NULL OR id = ?1) AND (?2 IS NULL OR kind = ?2) "
+            "AND (?3 = 0 OR done_ms IS NULL) ORDER BY due_ms IS NULL, due_ms, id, kind, subject"
+        )
+        return [
+            KeptTask(row[0], Task(TaskKind(row[1]), row[2], row[3], json.loads(row[4])), *row[5:])
+            for row in self._query(sql, (case_id, kind, int(pending)))
+        ]
+
+    def finish_task(
+        self, case_id: str, kind: TaskKind, subject: str, deed: Deed, change: Change | None = None
+    ) -> bool:
+        """Note that a task is done, once. Whether it was pending. Raises: Malformed."""
+        with self._transaction("task") as db:
+            known = self.case(case_id)
+            done = db.execute(
+                "UPDATE tasks SET done_ms = ?, outcome = ? "
+                "WHERE id = ? AND kind = ? AND subject = ? AND done_ms IS NULL",
+                (deed.time_ms, json.dumps(dict(deed.facts)), case_id, kind, subject),
+            )
+            if done.rowcount == 1:
+                self._note(db, case_id, deed)
+                if change is not None:
+                    self._write(db, change(known)[0])
+        return done.rowcount == 1
+
+    def feedback(self) -> list[dict[str, object]]:
+        """What the agencies are to hear of listings: one line each, however many files."""
+        rows = self._query("SELECT subject, verdict, reason, files FROM feedback ORDER BY 1, 3")
+        names = ("listing", "verdict", "reason", "files")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def matched(self, since_ms: TimeMs) -> dict[str, int]:
+        """How many files each listing matched since the hour of a time."""
+        sql = "SELECT listing, SUM(files) FROM matched WHERE hour >= ? GROUP BY listing"
+        return dict(self._query(sql, (since_ms // _HOUR_MS,)))
+
+    def note(self, case_id: str, deed: Deed) -> None:
+        """A line in the trail that changes nothing, such as that somebody looked."""
+        with self._transaction("note") as db:
+            self._note(db, self.case(case_id).id, deed)
+
+    def _replace_tasks(self, db: sqlite3.Connection, case_id: str, tasks: Sequence[Task]) -> None:
+        """A disposition's tasks instead of those of the one before; what was done stays done."""
+        for facts, subject in db.execute(
+            "SELECT facts, subject FROM tasks WHERE id = ? AND kind = ?",
+            (case_id, TaskKind.FEEDBACK),
+        ).fetchall():
+            db.execute(
+                "UPDATE feedback SET files = files - 1 WHERE subject = ? AND reason = ?",
+                (subject, json.loads(facts)["reason"]),
+            )
+        db.execute("DELETE FROM feedback WHERE files <= 0")
+        db.execute(
+            "DELETE FROM tasks WHERE id = ? AND (done_ms IS NULL OR kind = ?)",
+            (case_id, TaskKind.FEEDBACK),
+        )
+        for task in tasks:
+            db.execute(
+                "INSERT OR IGNORE INTO tasks (id, kind, subject, due_ms, facts) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (case_id, task.kind, task.subject, task.due_ms, json.dumps(dict(task.facts))),
+            )
+            if task.kind is TaskKind.FEEDBACK:
+                db.execute(
+                    "INSERT INTO feedback VALUES (?, ?, ?, 1) "
+                    "ON CONFLICT (subject, reason) DO UPDATE SET files = files + 1",
+                    (task.subject, task.facts["reason"], task.facts["verdict"]),
+                )
+
+    def _load(self, case_id: str) -> Case | None:
+        rows = self._query("SELECT body FROM cases WHERE id = ?", (case_id,))
+        return _parse_case(rows[0][0]) if rows else None
+
+    def _write(self, db: sqlite3.Connection, case: Case) -> None:
+        due = _NEVER if case.report_due_ms is None else case.report_due_ms
+        db.execute(
+            "INSERT OR REPLACE INTO cases VALUES (?, ?, ?, ?, ?)",
+            (case.id, case.state, due, case.opened_ms, json.dumps(asdict(case), sort_keys=True)),
+        )
+        self._fault("after case")
+
+    def _note(self, db: sqlite3.Connection, case_id: str, deed: Deed) -> None:
+        db.execute(
+            "INSERT INTO trail (id, time_ms, who, what, facts) VALUES (?, ?, ?, ?, ?)",
+            (case_id, deed.time_ms, deed.who, deed.what, json.dumps(dict(deed.facts))),
+        )
+        self._fault("after trail")
+
+
+def _parse_case(text: str) -> Case:
+    value = json.loads(text)
+    value["state"] = State(value["state"])
+    value["disposition"] = value["disposition"] and Disposition(value["disposition"])
+    value["unsure"], value["holds"] = tuple(value["unsure"]), tuple(value["holds"])
+    return Case(**value)
