@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from accord.ledger.state import COMPROMISES, CompromiseRow, Standing
 from accord.registry import certifiers
 from accord.statements.batch import Listing
+from accord.statements.rules import ClassCode
 from accord.wire.ids import JurisdictionId, KeyId, MemberId, TimeMs
 from registry_kit import A1, AGENCIES, B2, NOW, World, clause, pdq_of, rule_set
 
@@ -85,7 +86,7 @@ class Consortium(RuleBasedStateMachine):
         at_once=st.sampled_from([True, True, False]),
     )
     def publish(
-        self, who: int, seeds: list[int], md5: bytes | None, code: object, at_once: bool
+        self, who: int, seeds: list[int], md5: bytes | None, code: ClassCode, at_once: bool
     ) -> None:
         agency = self.speakers()[who % len(self.speakers())]
         rows = [Listing(code, pdq=pdq_of(seed), pdq_quality=80, md5=md5) for seed in seeds]

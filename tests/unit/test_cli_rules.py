@@ -97,8 +97,8 @@ def test_a_diff_counts_what_would_be_screened(scene: Scene) -> None:
     snapshot = back.registry.snapshot()
 
     def counted(**changes: object) -> tuple[int, int, int]:
-        clause = replace(row.rule_set.clauses[0], **changes)  # type: ignore[arg-type, union-attr]
-        rules = replace(row.rule_set, clauses=(clause,))  # type: ignore[union-attr]
+        clause = replace(row.rule_set.clauses[0], **changes)  # type: ignore[arg-type]  # By name.
+        rules = replace(row.rule_set, clauses=(clause,))
         found = rule_diff(snapshot, back.state, NL, rules, groups)
         return found.gained, found.lost, found.kept
 

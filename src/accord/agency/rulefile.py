@@ -25,12 +25,12 @@ from accord.agency.yamltree import (
     dump_lines,
     parse_tree,
 )
-from accord.matching.decide import STEPS
 from accord.statements.classes import CLASSES_KNOWN, parse_class, suggestion
 from accord.statements.rules import (
     EXACT_ALGORITHMS,
     METRICS,
     QUALITY_ALGORITHMS,
+    STEPS_CARRIED_OUT,
     Action,
     Algorithm,
     Certification,
@@ -93,7 +93,7 @@ class Known:
     """
 
     classes: tuple[ClassCode, ...] | None = CLASSES_KNOWN
-    steps: frozenset[Step] | None = STEPS
+    steps: frozenset[Step] | None = STEPS_CARRIED_OUT
 
 
 EVERYTHING: Final = Known(None, None)

@@ -73,10 +73,10 @@ def register(rules_app: typer.Typer) -> None:
     rules_app.command("schema", help=_SCHEMA)(schema)
 
 
-def schema() -> None:
+def schema(as_json: Json = False) -> None:
     from accord.agency.ruleschema import rule_schema  # noqa: PLC0415
 
-    sys.stdout.write(json.dumps(rule_schema(), indent=2) + "\n")
+    sys.stdout.write(json.dumps(rule_schema(), indent=None if as_json else 2) + "\n")
 
 
 def diff(

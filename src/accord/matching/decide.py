@@ -44,13 +44,13 @@ from accord.registry.obligation import (
 from accord.statements.rules import (
     EXACT_ALGORITHMS,
     QUALITY_ALGORITHMS,
+    STEPS_CARRIED_OUT,
     Action,
     Algorithm,
     Clause,
     Metric,
     Modality,
     Near,
-    Step,
 )
 from accord.wire.errors import Broken, Malformed
 from accord.wire.limits import REASONS_MAX
@@ -58,7 +58,6 @@ from accord.wire.limits import REASONS_MAX
 LOW_QUALITY: Final = "query.low_quality"  # No frame is good enough for a rule's near matching.
 NOT_ASKED: Final = "query.not_asked"  # A clause matches near by algorithms the query lacks.
 STEP_LACKING: Final = "rules.step_lacking"  # The rules ask for a step that this software lacks.
-STEPS: Final = frozenset({Step.FULL})  # What this software looks up of a file.
 _ACTIONS: Final = tuple(Action)
 _REVIEW: Final = Action.REVIEW.severity
 _CAPS: Final = (None, Cap.NEAR_ALONE, Cap.DISPUTED)
@@ -268,7 +267,7 @@ def _unseen(share: Obligation, query: Query, hits: Sequence[_Hits]) -> str | Non
     """Why a picture without a match was not really looked at here."""
     if hits or not (query.frames or query.vectors):
         return None
-    if share.rule is not None and not set(share.rule.rule_set.screen) <= STEPS:
+    if share.rule is not None and not set(share.rule.rule_set.screen) <= STEPS_CARRIED_OUT:
         return STEP_LACKING
     best = max((frame.quality for frame in query.frames), default=0)
     have = {algorithm for algorithm, _ in query.vectors}

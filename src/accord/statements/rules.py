@@ -77,14 +77,14 @@ class Metric(StrEnum):
 
 
 class Step(StrEnum):
-    """What of a file is looked up. The ledger records what a rule asks; `matching` says what the
-    software does, and `accord rules check` refuses the rest."""
+    """What of a file is looked up. The ledger records whatever a rule asks."""
 
     FRAME = "frame"  # The picture without its borders or frame.
     FULL = "full"  # The whole picture.
     PATCHES = "patches"  # Parts of it.
 
 
+STEPS_CARRIED_OUT: Final = frozenset({Step.FULL})  # By this software, see `matching.decide`.
 EXACT_ALGORITHMS: Final = frozenset({Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256})
 # The metrics of each perceptual algorithm, the usual one first, with the widest threshold that a
 # record holds: 64 of 256 bits; 144 values that differ by 255 each, by sum and by Euclid.
