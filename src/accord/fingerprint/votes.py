@@ -21,7 +21,7 @@ class Rule(NamedTuple):
     bits_max: int
 
 
-MATCH_RULES: Final = (Rule(3, 44), Rule(2, 36))
+MATCH_RULES: Final = (Rule(3, 44),)
 REVIEW_RULES: Final = (Rule(2, 44),)
 BITS_MAX: Final = max(rule.bits_max for rule in (*MATCH_RULES, *REVIEW_RULES))  # What to look up.
 
