@@ -23,6 +23,7 @@ from accord.cli import (
     mirror,
     node,
     platform,
+    report,
     rules,
     scan,
     testnet,
@@ -71,6 +72,7 @@ platform.register(app)
 follow.register(app)
 scan.register(app)
 cases.register(app)
+report.register(app)
 audit.register(app)
 evidence.register(app)
 testnet.register(app)

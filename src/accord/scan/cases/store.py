@@ -68,6 +68,17 @@ class Deed:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the trail; `idx` only grows."""
+
+    idx: int
+    case: str
+    time_ms: TimeMs
+    who: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class KeptTask:
     """A task as it stands."""
 
@@ -194,6 +205,11 @@ class CaseStore:
             {"time_ms": time_ms, "who": who, "what": what, **json.loads(facts)}
             for time_ms, who, what, facts in rows
         ]
+
+    def lines(self, after: int, limit: int) -> list[Line]:
+        """The trail of all cases in order, from the line after one."""
+        sql = "SELECT idx, id, time_ms, who, what FROM trail WHERE idx > ? ORDER BY idx LIMIT ?"
+        return [Line(*row) for row in self._query(sql, (after, limit))]
 
     def tasks(
         self, case_id: str | None = None, kind: TaskKind | None = None, *, pending: bool = False
