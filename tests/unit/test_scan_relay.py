@@ -88,6 +88,13 @@ def test_batches_of_several_stand_together_and_in_order(tmp_path: Path) -> None:
             assert mine == sorted(mine)
 
 
+def test_a_directory_may_lie_deeper_than_a_socket_has_room_for(tmp_path: Path) -> None:
+    deep = tmp_path / ("far" * 40)
+    deep.mkdir()
+    with relaying(deep), closing(RelayedStore(deep / FILE, deep)) as store:
+        assert store.append(batch_of("a", 3)) == 0
+
+
 def test_a_batch_is_kept_whole_however_large(tmp_path: Path) -> None:
     with relaying(tmp_path), closing(RelayedStore(tmp_path / FILE, tmp_path)) as store:
         assert store.append(batch_of("large", RECEIPT_BATCH_MAX + 1)) == 0

@@ -11,11 +11,12 @@ Not here: what a receipt says, the file (receipts, receipt_store).
 """
 
 import logging
+import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, cast
 
@@ -38,7 +39,7 @@ class RelayedStore(ReceiptStore):
 
     def __init__(self, path: Path, directory: Path) -> None:
         super().__init__(path)
-        self._at = str(directory / SOCKET_FILE)
+        self._directory = directory
         self._line = threading.Lock()
         self._socket: socket.socket | None = None
 
@@ -63,7 +64,8 @@ class RelayedStore(ReceiptStore):
         if self._socket is None:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._socket.settimeout(ANSWER_S)
-            self._socket.connect(self._at)
+            with _short(self._directory) as directory:
+                self._socket.connect(f"{directory}/{SOCKET_FILE}")
         _send(self._socket, frame)
         return _receive(self._socket)
 
@@ -82,7 +84,8 @@ class Relay:
         self._lines: set[socket.socket] = set()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._listener.bind(str(directory / SOCKET_FILE))
+            with _short(directory) as near:
+                self._listener.bind(f"{near}/{SOCKET_FILE}")
             self._listener.listen(64)
         except OSError as err:
             self._listener.close()
@@ -145,6 +148,18 @@ def _batch_of(rows: cbor.Value) -> list[Pending]:
             raise Malformed("receipts.relay")
         batch.append(Pending(leaf, salt, mac, TimeMs(time_ms)))
     return batch
+
+
+@contextmanager
+def _short(directory: Path) -> Iterator[str]:
+    """A name of `directory` of a few characters: a socket's path has room for a hundred or so, and
+    people put their temporary files where they like. Raises: OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        near = f"/proc/self/fd/{descriptor}"
+        yield near if Path(near).exists() else str(directory)
+    finally:
+        os.close(descriptor)
 
 
 def _send(line: socket.socket, frame: bytes) -> None:
