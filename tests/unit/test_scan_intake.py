@@ -8,9 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from accord.matching.local import Allowed, LocalLayer
 from accord.scan.cases.intake import taking_in
 from accord.scan.cases.quarantine import open_sealed
 from accord.scan.gateway import Gateway, create_app
+from accord.scan.local_file import Local
 from cases_kit import IDENTITY, Crashed, Desk
 from scan_kit import Scene, jpeg, looked_at
 
@@ -102,3 +104,19 @@ def test_no_match_is_answered_before_its_case_is_kept(
     assert client.post("/v1/screen?upload=u-1", content=jpeg(1)).status_code == 200
     (case,) = world.store.cases()
     assert case.quarantined
+
+
+def test_the_answer_says_what_the_platform_changed_and_a_required_rule_stands(
+    client: Client, scene: Scene, world: Desk
+) -> None:
+    listed = looked_at(1).digests.sha256
+    layer = LocalLayer({listed: Allowed("ada", "our logo")})
+    scene.screener.local = Local(layer, held=world.store.held)
+    try:
+        answer = client.post("/v1/screen?upload=u-1", content=jpeg(1)).json()
+    finally:
+        scene.screener.local = None
+    assert answer["action"] == "block", "the rule requires it"
+    assert {(note["step"], note["refused"]) for note in answer["local"]} == {("allowed", True)}
+    (case,) = world.store.cases()
+    assert case.record["local"]

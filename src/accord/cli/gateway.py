@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Final, Self
@@ -77,7 +77,7 @@ def _run_alone(settings: Settings, host: str, port: int, announce: Callable[[str
         platform = stack.enter_context(_opened(settings, settings.workers))
         platform.pool.check()  # Refuses here and not at the first upload.
         following = _following(stack, settings, platform)
-        cases = _cases(stack, settings)
+        cases = _cases(stack, settings, platform)
         gateway = Gateway(platform.screener, following, settings.token, cases=cases)
         serve(gateway, host, port, announce)
 
@@ -124,12 +124,15 @@ def _opened(settings: Settings, workers: int, among: Path | None = None) -> Plat
     )
 
 
-def _cases(stack: ExitStack, settings: Settings) -> TakeIn | None:
+def _cases(stack: ExitStack, settings: Settings, platform: Platform) -> TakeIn | None:
     """What opens cases; None, where the home has no cases.toml."""
     if not has_desk(settings.home):
         return None
-    desk = open_desk(settings.home, now_ms)
+    local = platform.screener.local
+    desk = open_desk(settings.home, now_ms, None if local is None else local.files_per_day)
     stack.callback(desk.store.close)
+    if local is not None and local.files_per_day is not None:
+        platform.screener.local = replace(local, held=desk.store.held)
     return taking_in(desk)
 
 
@@ -217,7 +220,7 @@ def _run_one(brief: _Brief, words: IO[bytes]) -> None:
             settings.token,
             budget=Budget(share),
             siblings=siblings,
-            cases=_cases(stack, settings),
+            cases=_cases(stack, settings, platform),
         )
         serve_beside(gateway, listener, siblings, words)
 

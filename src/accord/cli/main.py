@@ -19,6 +19,7 @@ from accord.cli import (
     founding,
     governance,
     keys,
+    local,
     members,
     mirror,
     node,
@@ -73,6 +74,7 @@ follow.register(app)
 scan.register(app)
 cases.register(app)
 report.register(app)
+local.register(app)
 audit.register(app)
 evidence.register(app)
 testnet.register(app)

@@ -166,6 +166,26 @@ class Conflict:
     prohibited_in: tuple[JurisdictionId, ...]
 
 
+class LocalStep(StrEnum):
+    """What a platform's own layer made of a match. See `accord.matching.local`."""
+
+    ALLOWED = "allowed"  # A file that it knows to be benign.
+    NOT_ENABLED = "not-enabled"  # Its list is enabled for other files only, so far.
+    NARROWED = "narrowed"  # Beyond its own threshold.
+    NOISY = "noisy"  # Its listing matches far too much, and is held for review.
+    DRY_RUN = "dry-run"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNote:
+    """One difference that the layer makes, or would make: `is_refused` where a rule requires."""
+
+    step: LocalStep
+    list_name: str
+    listing: str
+    is_refused: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """`listings` were matched in all; `truncated` says that not every reason is named."""
@@ -181,6 +201,7 @@ class Decision:
     truncated: bool
     stale: bool
     checkpoint: Place
+    local: tuple[LocalNote, ...] = ()  # What the platform itself changed; else empty.
 
 
 def decision_view(decision: Decision) -> Json:

@@ -177,6 +177,15 @@ def decision_fields(decision: Decision, running: Running) -> Json:
             "root": decision.checkpoint.root.hex(),
             "stale": decision.stale,
         },
+        "local": [
+            {
+                "step": note.step.value,
+                "list": note.list_name,
+                "listing": note.listing,
+                "refused": note.is_refused,
+            }
+            for note in decision.local
+        ],
     }
 
 

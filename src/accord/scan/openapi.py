@@ -107,6 +107,7 @@ _ANSWER: Schema = _object(
             }
         ),
         "checkpoint": _object({"size": _COUNT, "root": _hex(32), "stale": _FLAG}),
+        "local": _list(_object({"step": _TEXT, "list": _TEXT, "listing": _TEXT, "refused": _FLAG})),
         "fingerprints": _FINGERPRINTS,
         "receipt": _object(
             {

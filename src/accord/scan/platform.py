@@ -13,6 +13,7 @@ from accord.media import DecoderPool
 from accord.replica.replica import Replica
 from accord.scan.attesting import Attester
 from accord.scan.index_store import IndexStore
+from accord.scan.local_file import load_local
 from accord.scan.receipt_relay import RelayedStore
 from accord.scan.receipt_store import ReceiptStore
 from accord.scan.receipts import ReceiptLog
@@ -110,6 +111,7 @@ def open_platform(  # noqa: PLR0913  (what a platform is opened with)
             decoding,
             writes_index=among is None,
         )
+        screener.local = load_local(home.path)
         screener.refresh()
         undo.pop_all()
     return Platform(home, replica, receipts, pool, screener)

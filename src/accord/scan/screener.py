@@ -26,6 +26,7 @@ from accord.media import DecoderPool
 from accord.registry import PlatformObligations, Registry
 from accord.replica.replica import Replica
 from accord.scan.index_store import IndexStore
+from accord.scan.local_file import Local
 from accord.scan.receipts import ReceiptLog
 from accord.statements.bodies import Attest
 from accord.wire.digests import labelled_sha256
@@ -73,7 +74,7 @@ class Screener:
     """`refresh` is for one thread at a time, and that thread owns the replica; all else is for
     any thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what a screener works with)
         self,
         replica: Replica,
         platform: MemberId,
@@ -91,6 +92,7 @@ class Screener:
         self.clock = clock
         self.pool = pool
         self.decoding = decoding
+        self.local: Local | None = None  # The platform's own layer.
         self.last_attest: FoldedEntry | None = None  # Our newest attestation on the ledger.
         self._replica = replica
         self._indexes = indexes
@@ -255,6 +257,8 @@ class Screener:
         running, now_ms = running or self.running, self.clock()
         context = replace(context, stale=running.is_stale(now_ms))
         decision = running.screen.decide(query, context)
+        if self.local is not None:
+            decision = self.local.carried_out(decision, query, running.obligations)
         return running, decision, self._meta(running, decision, context, now_ms), now_ms
 
     def _meta(

@@ -135,6 +135,7 @@ CASE_LEASE_MS: Final = 1_800_000  # A reviewer who goes away keeps a case for ha
 CASE_MATCHES_MAX: Final = 64  # Matches that a case names, as many as a decision does.
 CASES_LISTED_MAX: Final = 1_000  # Cases that one listing of the queue shows.
 CASES_FILE_BYTES_MAX: Final = 65_536  # The settings of cases and reports, and the local layer's.
+LOCAL_FILE_BYTES_MAX: Final = 2_000_000  # About 10,000 files known to be benign.
 REPORT_BYTES_MAX: Final = 1_000_000  # An answer of a report desk; its own are below 1 KB.
 WEBHOOK_TRIES_MAX: Final = 12  # With doubled waits from 5 s on that is about 3 hours.
 

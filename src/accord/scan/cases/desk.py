@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from accord.client.home import Home, PrivateKey
+from accord.matching.local import noisy
 from accord.scan.cases import model
 from accord.scan.cases.certificate import Certificate, encode_certificate
 from accord.scan.cases.model import Case, Finding, State, Task, TaskKind
@@ -44,6 +45,7 @@ class CaseDesk:
     clock: Clock
     lease_ms: int = CASE_LEASE_MS
     fault: Fault = no_fault
+    files_per_day: int | None = None  # A listing that matches more is held for review.
 
     def take_in(self, case: Case, listings: list[str], data: bytes | None) -> Case:
         """Keep a case and, where it is to be held, its file.
@@ -51,8 +53,8 @@ class CaseDesk:
         Crash between the two: a case that says that no file is held, so that nobody looks for
         one; the upload was not answered, and when it comes again the file is kept.
         """
-        what = "opened"
-        kept = self.store.open(case, listings, self._deed("gateway", what, action=case.action))
+        kept = self.store.open(case, listings, self._deed("gateway", "opened", action=case.action))
+        self._guard(listings)
         if data is None or self.quarantine is None or kept.quarantined:
             return kept
         if kept.state not in (State.OPEN, State.DECIDED):
@@ -65,6 +67,16 @@ class CaseDesk:
 
         deed = self._deed("gateway", "quarantined", key=self.quarantine.key.name)
         return self.store.change(case.id, deed, hold_file)
+
+    def _guard(self, listings: list[str]) -> None:
+        """Hold listings that match far too much. Crash before: the next match does it."""
+        if self.files_per_day is None:
+            return
+        now = self.clock()
+        counts = self.store.matched(TimeMs(now - model.DAY_MS))
+        found = noisy({name: counts.get(name, 0) for name in listings}, self.files_per_day)
+        if found:
+            self.store.hold_noisy({name: counts[name] for name in found}, now)
 
     def claim(self, case_id: str, reviewer: str, version: int | None = None) -> Case:
         """The case is this reviewer's until the lease ends. Raises: Malformed."""

@@ -87,6 +87,7 @@ def _record(screened: Screened) -> Json:
             _match(query, reason, running) for reason in decision.reasons[:CASE_MATCHES_MAX]
         ],
         "listings": decision.listings,
+        "local": [f"{note.step} {note.list_name} {note.listing}" for note in decision.local],
         "checkpoint": {
             "size": decision.checkpoint.size,
             "root": decision.checkpoint.root.hex(),

@@ -83,10 +83,12 @@ def has_desk(home: Path) -> bool:
     return (home / SETTINGS_FILE).exists()
 
 
-def open_desk(home: Path, clock: Clock) -> CaseDesk:
+def open_desk(home: Path, clock: Clock, files_per_day: int | None = None) -> CaseDesk:
     """The desk over a platform's home. Its `store` is to be closed. Raises: Malformed."""
     settings = load_settings(home)
     held = None
     if settings.key is not None:
         held = Quarantine(home / QUARANTINE_FOLDER, settings.key)
-    return CaseDesk(CaseStore(home / CASES_FILE), held, clock, settings.lease_ms)
+    return CaseDesk(
+        CaseStore(home / CASES_FILE), held, clock, settings.lease_ms, files_per_day=files_per_day
+    )

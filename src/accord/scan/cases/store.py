@@ -47,6 +47,10 @@ CREATE TABLE IF NOT EXISTS matched (
     listing TEXT NOT NULL, hour INTEGER NOT NULL, files INTEGER NOT NULL,
     PRIMARY KEY (listing, hour)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS noisy (
+    listing TEXT PRIMARY KEY, since_ms INTEGER NOT NULL, files INTEGER NOT NULL,
+    released_ms INTEGER, who TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
 """
 _NEVER: Final = 2**62
 Fault = Callable[[str], None]  # Called between steps; a test raises there.
@@ -252,6 +256,43 @@ class CaseStore:
         """How many files each listing matched since the hour of a time."""
         sql = "SELECT listing, SUM(files) FROM matched WHERE hour >= ? GROUP BY listing"
         return dict(self._query(sql, (since_ms // _HOUR_MS,)))
+
+    def hold_noisy(self, found: Mapping[str, int], now_ms: TimeMs) -> list[str]:
+        """Hold listings that match too much, and tell the agencies; which ones are new.
+
+        One that a person released is held again only after a day.
+        """
+        fresh: list[str] = []
+        with self._transaction("noisy") as db:
+            for listing, files in sorted(found.items()):
+                done = db.execute(
+                    "INSERT INTO noisy (listing, since_ms, files) VALUES (?1, ?2, ?3) "
+                    "ON CONFLICT (listing) DO UPDATE SET since_ms = ?2, files = ?3, "
+                    "released_ms = NULL WHERE released_ms + 86400000 <= ?2",
+                    (listing, now_ms, files),
+                )
+                if done.rowcount == 1:
+                    fresh.append(listing)
+                    db.execute(
+                        "INSERT INTO feedback VALUES (?1, 'noisy', 'negative', ?2) "
+                        "ON CONFLICT (subject, reason) DO UPDATE SET files = files + ?2",
+                        (listing, files),
+                    )
+        return fresh
+
+    def held(self) -> dict[str, int]:
+        """Listings that are held, with how many files each matched in a day when it was found."""
+        return dict(self._query("SELECT listing, files FROM noisy WHERE released_ms IS NULL"))
+
+    def release_noisy(self, listing: str, who: str, now_ms: TimeMs) -> bool:
+        """A person looked: matches of the listing act again. Whether it was held."""
+        with self._transaction("noisy") as db:
+            done = db.execute(
+                "UPDATE noisy SET released_ms = ?, who = ? "
+                "WHERE listing = ? AND released_ms IS NULL",
+                (now_ms, who, listing),
+            )
+        return done.rowcount == 1
 
     def note(self, case_id: str, deed: Deed) -> None:
         """A line in the trail that changes nothing, such as that somebody looked."""
