@@ -229,3 +229,13 @@ def test_the_file_says_what_does_not_fit(tmp_path: Path) -> None:
         file.write_text(bad)
         with pytest.raises(Malformed, match=r"local\.settings|cases\.text"):
             load_local(tmp_path)
+
+
+def test_a_check_needs_a_list_and_nothing_where_there_is_no_layer(tmp_path: Path) -> None:
+    home = platform_home(tmp_path)
+    at = ("--home", home, "--trial")
+    assert told("local", "check", *at)["local"] is False
+    (home / "local.toml").write_text("dry_run = true\n")
+    assert refused("local", "check", *at) == "screen.no_list"
+    (home / "local.toml").write_text("dry_run = 1\n")
+    assert refused("local", "check", *at) == "local.settings"
