@@ -4,8 +4,12 @@ All of it is made here from drawn pictures. A mutant keeps what a decoder checks
 CRCs and deflate stream, a RIFF's size), so that the damage reaches the code behind the check.
 """
 
+import bz2
+import gzip
+import lzma
 import random
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -15,6 +19,7 @@ from typing import Final
 from PIL import Image
 
 from accord.fingerprint.formats import FORMATS, format_of
+from archives_kit import tarred, zipped
 from pictures_kit import FORMS, animation, encoded, picture
 
 SEEDS_DIRECTORY: Final = Path(__file__).parent / "seeds" / "media"
@@ -35,7 +40,19 @@ def forms() -> dict[str, bytes]:
     files = {name: form(small) for name, form in FORMS.items()}
     for name in ("GIF", "WEBP", "PNG", "AVIF"):
         files[f"animated {name.lower()}"] = animation([1, 2], name)
+    files["ico"] = encoded(small, "ICO", sizes=[(32, 32), (16, 16)])
+    for name, kind in (("jpeg of several", "MPO"), ("tiff of several", "TIFF")):
+        rest = [picture(4, (48, 32))]
+        files[name] = encoded(small.copy(), kind, save_all=True, append_images=rest)
     assert {format_of(data) for data in files.values()} == set(FORMATS)
+    members = [files["png"], files["jpeg"]]
+    files["zip"] = zipped(members)
+    files["zip stored"] = zipped(members, method=zipfile.ZIP_STORED)
+    files["tar"] = tarred(members)
+    files["gzip"] = gzip.compress(files["tar"])
+    files["bzip2"] = bz2.compress(files["tar"])
+    files["xz"] = lzma.compress(files["tar"])
+    files["jpeg and zip"] = files["jpeg"] + files["zip"]
     return files
 
 

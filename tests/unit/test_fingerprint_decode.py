@@ -187,9 +187,9 @@ def test_an_animation_with_a_broken_later_frame_is_no_fingerprint() -> None:
     assert refused(data[: last + 40]) == "image.truncated"
 
 
-def test_a_second_picture_in_a_jpeg_or_tiff_is_not_a_frame() -> None:
+def test_a_second_picture_in_a_jpeg_or_tiff_is_a_view_and_no_frame() -> None:
     options = {"save_all": True, "append_images": [picture(2)]}
     for name, form in (("TIFF", "tiff"), ("MPO", "jpeg")):
         answer = found(encoded(PICTURE, name, **options))
-        assert (answer.facts.format, answer.facts.frames, len(answer.pdq)) == (form, 1, 1)
+        assert (answer.facts.format, answer.facts.frames, len(answer.pdq)) == (form, 1, 2)
         assert distance_bits(answer.main.bits, TWIN.bits) <= 4

@@ -86,6 +86,8 @@ def listing_of(found: "Fingerprinted | Unhashable", class_code: ClassCode) -> Li
 
     if isinstance(found, Unhashable):
         raise Malformed("listing.unhashable", why=found.code.value)
+    if any(view.member for view in found.pdq):
+        raise Malformed("listing.unhashable", why="several files in one: list each by itself")
     listing = Listing(
         class_code=class_code,
         media=Media.ANIMATION if found.facts.frames > 1 else Media.IMAGE,

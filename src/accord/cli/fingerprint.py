@@ -103,7 +103,14 @@ def line_of(path: Path, answer: "Fingerprinted | Unhashable") -> dict[str, objec
         "height": answer.facts.height,
         "frame_count": answer.facts.frames,
         "frames": [_frame(view) for view in answer.pdq],
-    }
+    } | _unseen(answer)
+
+
+def _unseen(answer: "Fingerprinted") -> dict[str, object]:
+    """What of a file was not looked at, if anything."""
+    if answer.unseen is None:
+        return {}
+    return {"unseen": {"code": answer.unseen.code.value, "member": answer.unseen.member}}
 
 
 def _digests(digests: "Digests") -> dict[str, object]:
@@ -115,7 +122,7 @@ def _digests(digests: "Digests") -> dict[str, object]:
 
 
 def _frame(view: "FramePdq") -> dict[str, object]:
-    return {
+    return ({"member": view.member} if view.member else {}) | {
         "index": view.index,
         "time_ms": view.time_ms,
         "pdq": view.bits.hex(),

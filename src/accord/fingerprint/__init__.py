@@ -19,6 +19,7 @@ from accord.fingerprint.types import (
     MediaFacts,
     Unhashable,
     UnhashableCode,
+    Unseen,
     distance_bits,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "MediaFacts",
     "Unhashable",
     "UnhashableCode",
+    "Unseen",
     "answer_of",
     "digests_of",
     "distance_bits",

@@ -13,23 +13,30 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import pillow_heif
-from PIL import Image, UnidentifiedImageError
+from PIL import IcoImagePlugin, Image, MpoImagePlugin, UnidentifiedImageError
 
+from accord.fingerprint.containers import ContainerName, container_of, has_zip_at_end, members_of
+from accord.fingerprint.embedded import beside
 from accord.fingerprint.formats import ANIMATED, FORMATS, FormatName, format_of, is_cut
 from accord.fingerprint.jpeg import scaled_fingerprint
-from accord.fingerprint.pixels import fingerprints_of
+from accord.fingerprint.pixels import fingerprints_of, pdq_of
 from accord.fingerprint.types import (
+    VIEWS_MAX,
     Decoding,
     Digests,
     Examined,
+    Fingerprint,
     Fingerprinted,
     FramePdq,
     MediaFacts,
     Unhashable,
     UnhashableCode,
+    Unseen,
+    distance_bits,
 )
 from accord.fingerprint.upright import orientation_of, upright_size
 from accord.wire.limits import (
@@ -39,12 +46,17 @@ from accord.wire.limits import (
     IMAGE_PIXELS_MAX,
     IMAGE_SIDE_MAX,
     PDQ_QUALITY_MIN,
+    PICTURES_BESIDE_MAX,
 )
 
 __all__ = ["FORMATS", "digests_of", "examine", "fingerprint_bytes"]
 
+_PLUGINS: Final = (IcoImagePlugin, MpoImagePlugin)  # Else loaded at first use, which is too late.
 pillow_heif.register_heif_opener(thumbnails=False)  # HEIF alone: AVIF is Pillow's own.
 
+_THUMBNAIL_BITS_MAX: Final = 60  # Another crop or size of its picture; others are 90 off or more.
+_THUMBNAIL_PIXELS_MAX: Final = 4_000_000  # An EXIF block has 65,535 bytes.
+ARCHIVE: Final = "archive"  # The format of `MediaFacts` where no picture is the file itself.
 _TIME_MS_MAX: Final = 2**53
 _CUT_WORDS: Final = ("truncated", "end of file", "end of data", "not enough data", "incomplete")
 # What Pillow's and pillow-heif's decoders are documented, or by fuzzing known, to raise.
@@ -82,7 +94,7 @@ def answer_of(digests: Digests, answer: Examined | UnhashableCode) -> Fingerprin
     """The decoded half of an answer and the digests, as one."""
     if isinstance(answer, UnhashableCode):
         return Unhashable(answer, digests)
-    return Fingerprinted(digests, answer.pdq, answer.facts, answer.is_exact)
+    return Fingerprinted(digests, answer.pdq, answer.facts, answer.is_exact, answer.unseen)
 
 
 def digests_of(data: bytes) -> Digests:
@@ -100,6 +112,58 @@ def examine(data: bytes, decoding: Decoding = Decoding.EXACT) -> Examined | Unha
         return UnhashableCode.EMPTY
     if len(data) > IMAGE_BYTES_MAX:
         return UnhashableCode.TOO_LARGE
+    container = container_of(data) or ("zip" if has_zip_at_end(data) else None)
+    if container is None:
+        return _examine_file(data, decoding)
+    # A file may be a picture and an archive: then it is looked at as both.
+    shown = None if format_of(data) is None else _examine_file(data, Decoding.EXACT)
+    return _examine_members(data, container, shown)
+
+
+def _examine_members(
+    data: bytes, container: ContainerName, shown: Examined | UnhashableCode | None
+) -> Examined | UnhashableCode:
+    """Every picture in an archive, by member, after what the file itself shows, if anything."""
+    views: list[FramePdq] = []
+    facts: MediaFacts | None = None
+    unseen: Unseen | None = None
+    pixels = 0
+    if isinstance(shown, Examined):
+        views, facts, unseen = list(shown.pdq), shown.facts, shown.unseen
+    elif shown is not None:
+        unseen = Unseen(shown)
+    for number, found in members_of(data, container):
+        is_full = pixels > ANIMATION_PIXELS_MAX or len(views) >= VIEWS_MAX
+        answer = UnhashableCode.ARCHIVE_TOO_LARGE if is_full else _examine_member(found)
+        if isinstance(answer, UnhashableCode):
+            unseen = unseen or Unseen(answer, number)
+            if is_full:
+                break
+            continue
+        if answer.unseen is not None:
+            unseen = unseen or Unseen(answer.unseen.code, number)
+        kept = answer.pdq[: VIEWS_MAX - len(views)]
+        if len(kept) < len(answer.pdq):
+            unseen = unseen or Unseen(UnhashableCode.ARCHIVE_TOO_LARGE, number)
+        views += [replace(view, member=number) for view in kept]
+        pixels += answer.facts.width * answer.facts.height * answer.facts.frames
+        facts = facts or replace(answer.facts, format=ARCHIVE, frames=1)
+    if facts is None:
+        return UnhashableCode.ARCHIVE_NO_PICTURES if unseen is None else unseen.code
+    return Examined(tuple(views), facts, unseen=unseen)
+
+
+def _examine_member(found: bytes | UnhashableCode) -> Examined | UnhashableCode:
+    if isinstance(found, UnhashableCode):
+        return found
+    answer = _examine_file(found, Decoding.EXACT)
+    if isinstance(answer, Examined) and has_zip_at_end(found):
+        return replace(answer, unseen=Unseen(UnhashableCode.ARCHIVE_NOT_READABLE))
+    return answer
+
+
+def _examine_file(data: bytes, decoding: Decoding) -> Examined | UnhashableCode:
+    """A file as the one picture, or the pictures of one format, that it begins as."""
     name = format_of(data)
     if name is None:
         return UnhashableCode.UNKNOWN_FORMAT
@@ -112,7 +176,7 @@ def examine(data: bytes, decoding: Decoding = Decoding.EXACT) -> Examined | Unha
                 if scaled is not None:
                     return scaled
             with Image.open(io.BytesIO(data), formats=[FORMATS[name]]) as image:
-                answer = _examine_image(image, name)
+                answer = _examine_image(image, name, data)
     except _Refused as refusal:
         return refusal.code
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
@@ -127,6 +191,8 @@ def _examine_scaled(data: bytes) -> Examined | None:
     """None where the exact path is to answer: what that says is the answer then."""
     try:
         found = scaled_fingerprint(data)
+        if found is not None and _shows_more(data, found.fingerprint):
+            return None
     except (*_DECODER_ERRORS, MemoryError):
         return None
     if found is None:
@@ -144,7 +210,7 @@ def _code_of(err: Exception, data: bytes, name: FormatName) -> UnhashableCode:
     return UnhashableCode.TRUNCATED if is_cut(data, name) else UnhashableCode.NOT_DECODABLE
 
 
-def _examine_image(image: Image.Image, name: FormatName) -> Examined:
+def _examine_image(image: Image.Image, name: FormatName, data: bytes) -> Examined:
     _check_size(image)
     main = image.tell() if name in ANIMATED else 0  # HEIF names its primary picture.
     image.load()
@@ -157,7 +223,97 @@ def _examine_image(image: Image.Image, name: FormatName) -> Examined:
             raise _Refused(UnhashableCode.TOO_LARGE)
         for index, time_ms in _sampled(image, name, main, frames):
             views += [FramePdq(index, time_ms, f.bits, f.quality) for f in fingerprints_of(image)]
-    return Examined(tuple(views), MediaFacts(name, width, height, frames))
+    unseen: Unseen | None = None
+    if name in ("tiff", "ico"):
+        pages = _pages(image) if name == "tiff" else _icons(image)
+        views += _views_of(pages, start=1, pixels=width * height)
+    elif name == "jpeg":
+        more, unseen = _beside(data, views[0].fingerprint, image)
+        views += more
+    return Examined(tuple(views), MediaFacts(name, width, height, frames), unseen=unseen)
+
+
+def _views_of(pictures: Iterator[Image.Image], start: int, pixels: int) -> Iterator[FramePdq]:
+    """Views of pictures in one file, which have no order in time, from index `start`."""
+    for index, picture in enumerate(pictures, start):
+        _check_size(picture)
+        pixels += picture.width * picture.height
+        if index >= IMAGE_FRAMES_MAX or pixels > ANIMATION_PIXELS_MAX:
+            raise _Refused(UnhashableCode.TOO_LARGE)
+        picture.load()
+        _check_size(picture)
+        for found in fingerprints_of(picture):
+            yield FramePdq(index, 0, found.bits, found.quality)
+
+
+def _pages(image: Image.Image) -> Iterator[Image.Image]:
+    """Every page of a TIFF but the first."""
+    for index in range(1, IMAGE_FRAMES_MAX + 1):
+        try:
+            image.seek(index)
+        except EOFError:
+            return
+        yield image
+
+
+def _icons(image: Image.Image) -> Iterator[Image.Image]:
+    """Every picture of an icon but the largest, which is the first."""
+    if isinstance(image, IcoImagePlugin.IcoImageFile):
+        for index in range(1, len(image.ico.entry)):
+            yield image.ico.frame(index)
+
+
+def _shows_more(data: bytes, main: Fingerprint) -> bool:
+    """Whether a JPEG carries more than one picture. Cheap for the many that do not."""
+    found = beside(data, 1)
+    if found.after:
+        return True
+    if not found.thumbnail:
+        return False
+    with Image.open(io.BytesIO(data), formats=[FORMATS["jpeg"]]) as image:
+        return _other_thumbnail(found.thumbnail, main, image) is not None
+
+
+def _beside(
+    data: bytes, main: Fingerprint, image: Image.Image
+) -> tuple[list[FramePdq], Unseen | None]:
+    """A JPEG's other pictures: a thumbnail that shows something else, and what follows its end."""
+    found = beside(data, PICTURES_BESIDE_MAX + 1)
+    views: list[FramePdq] = []
+    unseen: Unseen | None = None
+    thumbnail = _other_thumbnail(found.thumbnail, main, image)
+    if thumbnail is not None:
+        views.append(FramePdq(1, 0, thumbnail.bits, thumbnail.quality))
+    if len(found.after) > PICTURES_BESIDE_MAX:
+        unseen = Unseen(UnhashableCode.TOO_LARGE)
+    pixels = image.width * image.height
+    for part in found.after[:PICTURES_BESIDE_MAX]:
+        try:
+            picture = Image.open(io.BytesIO(part), formats=[FORMATS["jpeg"]])
+        except UnidentifiedImageError:
+            continue  # Three bytes that happen to look like a beginning.
+        try:
+            index = views[-1].index + 1 if views else 1
+            views += list(_views_of(iter((picture,)), index, pixels))
+        except _DECODER_ERRORS:
+            unseen = unseen or Unseen(UnhashableCode.NOT_DECODABLE)
+        pixels += picture.width * picture.height
+    return views, unseen
+
+
+def _other_thumbnail(thumbnail: bytes, main: Fingerprint, image: Image.Image) -> Fingerprint | None:
+    """The fingerprint of an EXIF thumbnail if it plainly shows something else than its picture."""
+    if not thumbnail:
+        return None
+    try:
+        small = Image.open(io.BytesIO(thumbnail), formats=[FORMATS["jpeg"]])
+        if small.width * small.height > _THUMBNAIL_PIXELS_MAX:
+            return None
+        found = pdq_of(small.convert("RGB"), orientation_of(image))
+    except _DECODER_ERRORS:
+        return None
+    is_other = distance_bits(found.bits, main.bits) > _THUMBNAIL_BITS_MAX
+    return found if is_other and found.quality >= PDQ_QUALITY_MIN else None
 
 
 def _check_size(image: Image.Image) -> None:

@@ -6,7 +6,7 @@ Source: docs/spec/fingerprint.md, section 2.
 
 from typing import Final, Literal, TypeAlias
 
-FormatName: TypeAlias = Literal["jpeg", "png", "gif", "webp", "bmp", "tiff", "avif", "heif"]
+FormatName: TypeAlias = Literal["jpeg", "png", "gif", "webp", "bmp", "tiff", "avif", "heif", "ico"]
 
 # Our name, and the decoder's: Pillow's own, but for "HEIF", which pillow-heif registers.
 FORMATS: Final[dict[FormatName, str]] = {
@@ -18,6 +18,7 @@ FORMATS: Final[dict[FormatName, str]] = {
     "tiff": "TIFF",
     "avif": "AVIF",
     "heif": "HEIF",
+    "ico": "ICO",
 }
 ANIMATED: Final[frozenset[FormatName]] = frozenset({"png", "gif", "webp", "avif", "heif"})
 
@@ -42,6 +43,8 @@ def format_of(data: bytes) -> FormatName | None:
         return "bmp"
     if data[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
         return "tiff"
+    if data[:4] == b"\x00\x00\x01\x00" and data[4:6] != b"\x00\x00":
+        return "ico"
     if data[4:8] == b"ftyp":
         return _iso_media(data)
     return None

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 from accord.wire.errors import Malformed
-from accord.wire.limits import IMAGE_FRAMES_MAX, IMAGE_SIDE_MAX
+from accord.wire.limits import ARCHIVE_MEMBERS_MAX, IMAGE_FRAMES_MAX, IMAGE_SIDE_MAX
 from accord.wire.record import Count, Size, Text, Uint
 
 PDQ_BYTES: Final = 32
@@ -55,13 +55,14 @@ class FramePdq:
     """PDQ of one frame of a file; a still picture is frame 0 at 0 ms.
 
     A frame whose transparency matters comes twice: first on white, then, with the same index,
-    on black.
+    on black. `member` is the number of the file in an archive that shows it, 0 outside of one.
     """
 
     index: Annotated[int, Uint(0, 2**31 - 1)]
     time_ms: Annotated[int, Uint(0, 2**53)]
     bits: Annotated[bytes, Size(PDQ_BYTES, PDQ_BYTES)]
     quality: Annotated[int, Uint(0, PDQ_QUALITY_TOP)]
+    member: Annotated[int, Uint(0, ARCHIVE_MEMBERS_MAX + 1)] = 0
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -85,41 +86,14 @@ class Digests:
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
-    """What the file says it is, upright: `format` is a lower-case name of `decode.FORMATS`."""
+    """What the file says it is, upright: `format` is a lower-case name of `decode.FORMATS`, or
+    `archive`; sizes are then those of the first picture in it, `frames` is 1.
+    """
 
     format: Annotated[str, Text(3, 8)]
     width: Annotated[int, Uint(1, IMAGE_SIDE_MAX)]
     height: Annotated[int, Uint(1, IMAGE_SIDE_MAX)]
     frames: Annotated[int, Uint(1, 2**31 - 1)]
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """The decoded half of an answer: what a decoder worker sends back.
-
-    `pdq` has the main picture first and is of any quality; at least one of it reaches
-    `PDQ_QUALITY_MIN`. Where it is not exact, its one view is `PDQ_DRIFT_MAX` bits from the exact
-    one at most.
-    """
-
-    pdq: Annotated[tuple[FramePdq, ...], Count(1, VIEWS_MAX)]
-    facts: MediaFacts
-    is_exact: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprinted:
-    """All fingerprints of one file, the main picture first. See `Examined`."""
-
-    digests: Digests
-    pdq: tuple[FramePdq, ...]
-    facts: MediaFacts
-    is_exact: bool = True
-
-    @property
-    def main(self) -> Fingerprint:
-        """The fingerprint of the main picture; its quality may be below the floor."""
-        return self.pdq[0].fingerprint
 
 
 class UnhashableCode(StrEnum):
@@ -134,6 +108,10 @@ class UnhashableCode(StrEnum):
     TIMEOUT = "image.timeout"
     CRASHED = "image.crashed"
     UNREADABLE = "file.unreadable"
+    ARCHIVE_ENCRYPTED = "archive.encrypted"
+    ARCHIVE_NO_PICTURES = "archive.no_pictures"
+    ARCHIVE_NOT_READABLE = "archive.not_readable"
+    ARCHIVE_TOO_LARGE = "archive.too_large"
 
 
 REASONS: Final[dict[UnhashableCode, str]] = {
@@ -146,7 +124,50 @@ REASONS: Final[dict[UnhashableCode, str]] = {
     UnhashableCode.TIMEOUT: "decoding took longer than the limit",
     UnhashableCode.CRASHED: "the decoder died on this file",
     UnhashableCode.UNREADABLE: "not a regular file, or it may not be read",
+    UnhashableCode.ARCHIVE_ENCRYPTED: "a file in the archive is encrypted",
+    UnhashableCode.ARCHIVE_NO_PICTURES: "the archive or document holds no picture",
+    UnhashableCode.ARCHIVE_NOT_READABLE: "an archive or document of a kind that is not opened here",
+    UnhashableCode.ARCHIVE_TOO_LARGE: "more files, bytes, pictures or levels than are unpacked",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """The first part of a file that was not looked at, beside others that were, and why."""
+
+    code: UnhashableCode
+    member: Annotated[int, Uint(0, ARCHIVE_MEMBERS_MAX + 1)] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The decoded half of an answer: what a decoder worker sends back.
+
+    `pdq` has the main picture first and is of any quality; at least one of it reaches
+    `PDQ_QUALITY_MIN`. Where it is not exact, its one view is `PDQ_DRIFT_MAX` bits from the exact
+    one at most. `unseen`: whoever finds no match answers Undetermined.
+    """
+
+    pdq: Annotated[tuple[FramePdq, ...], Count(1, VIEWS_MAX)]
+    facts: MediaFacts
+    is_exact: bool = True
+    unseen: Unseen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprinted:
+    """All fingerprints of one file, the main picture first. See `Examined`."""
+
+    digests: Digests
+    pdq: tuple[FramePdq, ...]
+    facts: MediaFacts
+    is_exact: bool = True
+    unseen: Unseen | None = None
+
+    @property
+    def main(self) -> Fingerprint:
+        """The fingerprint of the main picture; its quality may be below the floor."""
+        return self.pdq[0].fingerprint
 
 
 @dataclass(frozen=True, slots=True)

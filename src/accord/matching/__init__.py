@@ -25,6 +25,7 @@ from accord.matching.decision import (
     query_of,
 )
 from accord.matching.index import Bases, Candidates, MatchIndex
+from accord.matching.members import parts_of
 from accord.matching.screen import Screen, build_screen
 
 __all__ = [
@@ -48,5 +49,6 @@ __all__ = [
     "build_screen",
     "decide",
     "decision_view",
+    "parts_of",
     "query_of",
 ]

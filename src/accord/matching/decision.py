@@ -28,13 +28,17 @@ Json = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The facts of one file. `undetermined` says why there are no frames. Raises: Malformed."""
+    """The facts of one file. `undetermined` says why there are no frames, or not all. `members`
+    says which file of an archive each frame is of, where it is one. Raises: Malformed.
+    """
 
     digests: tuple[tuple[Algorithm, bytes], ...] = ()
     frames: tuple[Fingerprint, ...] = ()
     undetermined: str | None = None
     is_exact: bool = True  # Else frames may be `PDQ_DRIFT_MAX` bits off: see `Screen.may_match`.
     vectors: tuple[tuple[Algorithm, bytes], ...] = ()  # Perceptual, beside PDQ: PhotoDNA.
+    members: tuple[int, ...] = ()
+    unseen_member: int = 0  # The first one that `undetermined` is about.
 
     def __post_init__(self) -> None:
         for algorithm, digest in self.digests:
@@ -43,6 +47,8 @@ class Query:
         for algorithm, vector in self.vectors:
             if len(vector) != _VECTOR_BYTES.get(algorithm):
                 raise Malformed("query.vector", algorithm=algorithm.value)
+        if self.members and len(self.members) != len(self.frames):
+            raise Malformed("query.members", got=len(self.members))
 
     def __repr__(self) -> str:
         return f"Query({len(self.digests)} digests, {len(self.frames)} frames)"
@@ -60,7 +66,15 @@ def query_of(found: Fingerprinted | Unhashable) -> Query:
     if isinstance(found, Unhashable):
         return Query(digests, undetermined=found.code.value)
     frames = tuple(frame.fingerprint for frame in found.pdq)
-    return Query(digests, frames, is_exact=found.is_exact)
+    members = tuple(frame.member for frame in found.pdq)
+    return Query(
+        digests,
+        frames,
+        None if found.unseen is None else found.unseen.code.value,
+        is_exact=found.is_exact,
+        members=members if any(members) else (),
+        unseen_member=0 if found.unseen is None else found.unseen.member,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +216,7 @@ class Decision:
     stale: bool
     checkpoint: Place
     local: tuple[LocalNote, ...] = ()  # What the platform itself changed; else empty.
+    members: tuple[int, ...] = ()  # Of an archive: those that led to the answer.
 
 
 def decision_view(decision: Decision) -> Json:
@@ -242,6 +257,7 @@ def decision_view(decision: Decision) -> Json:
         "listings": decision.listings,
         "truncated": decision.truncated,
         "stale": decision.stale,
+        "members": list(decision.members),
         "checkpoint": {"size": decision.checkpoint.size, "root": decision.checkpoint.root.hex()},
     }
 

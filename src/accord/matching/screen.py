@@ -11,6 +11,7 @@ from accord.ledger.state import Reader
 from accord.matching.decide import applicable, decide
 from accord.matching.decision import Applied, Context, Decision, Place, Query
 from accord.matching.index import Bases, Candidates, MatchIndex
+from accord.matching.members import parts_of, strictest
 from accord.registry.columns import Values
 from accord.registry.listings import Registry, Snapshot
 from accord.registry.obligation import PlatformObligations, platform_obligations
@@ -33,7 +34,9 @@ class Screen:
 
         Raises: Malformed, for a jurisdiction that the platform is not admitted in.
         """
-        return self.decide_many([query], context)[0]
+        parts = parts_of(query)
+        joint, *each = self.decide_many([query, *(part for _, part in parts)], context)
+        return strictest(joint, [number for number, _ in parts], each) if parts else joint
 
     def decide_many(self, queries: Sequence[Query], context: Context) -> tuple[Decision, ...]:
         """`decide` for files of one context, their frames looked up together."""

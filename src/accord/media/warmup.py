@@ -4,7 +4,12 @@ Generated once: 16 by 16 pixels or fewer of a colour ramp; no photograph.
 """
 
 import base64
+import bz2
+import gzip
 import io
+import lzma
+import tarfile
+import zipfile
 from typing import Final
 
 from PIL import Image
@@ -84,3 +89,22 @@ def scaled_sample() -> bytes:
     out = io.BytesIO()
     picture.save(out, "JPEG")
     return out.getvalue()
+
+
+def container_samples() -> tuple[bytes, ...]:
+    """Files that hold others, each way: what opens them imports and looks up at first use."""
+    small = SAMPLES[0]
+    zipped, tarred, pages, icon = (io.BytesIO() for _ in range(4))
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", small)
+        archive.writestr("\u00fc", small)
+    with tarfile.open(fileobj=tarred, mode="w") as archive:
+        about = tarfile.TarInfo("a" * 200)  # Two kinds of header.
+        about.size = len(small)
+        archive.addfile(about, io.BytesIO(small))
+    picture = Image.linear_gradient("L")
+    picture.save(pages, "TIFF", save_all=True, append_images=[picture])
+    picture.save(icon, "ICO", sizes=[(16, 16), (32, 32)])
+    packed = tuple(pack(tarred.getvalue()) for pack in (gzip.compress, bz2.compress, lzma.compress))
+    several = small + small  # As cameras write them.
+    return zipped.getvalue(), tarred.getvalue(), *packed, pages.getvalue(), icon.getvalue(), several

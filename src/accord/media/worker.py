@@ -24,7 +24,7 @@ from PIL import AvifImagePlugin, Image, ImageCms, ImageColor
 
 from accord.fingerprint import Decoding, Examined, UnhashableCode, examine
 from accord.media.lock import Refused, limits_only, lock_down
-from accord.media.warmup import SAMPLES, scaled_sample
+from accord.media.warmup import SAMPLES, container_samples, scaled_sample
 from accord.wire import cbor
 from accord.wire.errors import Malformed
 from accord.wire.limits import DECODE_CPU_MS, DECODE_WAIT_MS, IMAGE_BYTES_MAX
@@ -71,7 +71,7 @@ def warm_up() -> None:
     # A worker is one core's: by themselves they take as many as the machine has, and memory along.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.options.DECODE_THREADS = 1
-    for sample in SAMPLES:
+    for sample in (*SAMPLES, *container_samples()):
         examine(sample)
     examine(scaled_sample(), Decoding.SCALED)
     srgb = ImageCms.createProfile("sRGB")  # Colour management is loaded now, not by a hostile file.

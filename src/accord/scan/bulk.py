@@ -147,7 +147,8 @@ class Scan:
             query, how = job.known.query, How.FINGERPRINTS
         else:
             query, how = self._look(job, running), How.READ
-        is_lasting = query.undetermined not in PASSING
+        # An archive's numbers are not stored: it is looked at again with each list.
+        is_lasting = query.undetermined not in PASSING and not query.members
         screened = self._screener.screen_query(query, self._context, running=running)
         answer = decision_fields(screened.decision, screened.running)
         answer["receipt"] = {"index": screened.receipt.index}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from accord.audit.receipts import ScanReceipt
-from accord.fingerprint.types import VIEWS_MAX, Fingerprint
+from accord.fingerprint.types import VIEWS_MAX, Fingerprint, UnhashableCode
 from accord.matching import Context, Decision, Query, Reason
 from accord.scan.receipts import LogHead
 from accord.scan.screener import Running, Screened
@@ -24,7 +24,7 @@ DIGESTS_ONLY = "query.digests_only"  # Nobody told what the picture looks like.
 _DIGESTS = ((Algorithm.MD5, 16), (Algorithm.SHA1, 20), (Algorithm.SHA256, 32))
 _ASKED = frozenset({"fingerprints", "jurisdictions", "scope", "service", "upload"})
 _VECTORS = ((Algorithm.PHOTODNA, 144),)
-_FINGERPRINTS = frozenset({"pdq", "photodna", "md5", "sha1", "sha256"})
+_FINGERPRINTS = frozenset({"pdq", "photodna", "md5", "sha1", "sha256", "unseen"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,11 @@ def parse_fingerprints(value: object) -> Query:
     )
     if not frames and not digests and not vectors:
         raise Malformed("screen.fingerprints", hint="none given")
-    return Query(digests, frames, None if frames or vectors else DIGESTS_ONLY, vectors=vectors)
+    unseen = fields.get("unseen")
+    if unseen is not None and not (isinstance(unseen, str) and unseen in set(UnhashableCode)):
+        raise Malformed("screen.fingerprints", field="unseen")
+    undetermined = unseen if frames or vectors else DIGESTS_ONLY
+    return Query(digests, frames, undetermined, vectors=vectors)
 
 
 def _frame(row: object) -> Fingerprint:
@@ -155,6 +159,7 @@ def decision_fields(decision: Decision, running: Running) -> Json:
         "reasons": [_reason_view(reason, running) for reason in decision.reasons],
         "listings": decision.listings,
         "truncated": decision.truncated,
+        "members": list(decision.members),
         "jurisdictions": [
             {
                 "jurisdiction": verdict.jurisdiction,
@@ -217,7 +222,9 @@ def fingerprints_view(query: Query) -> Json:
     digests = {algorithm.value: digest.hex() for algorithm, digest in query.digests}
     frames = [{"bits": frame.bits.hex(), "quality": frame.quality} for frame in query.frames]
     vectors = {algorithm.value: vector.hex() for algorithm, vector in query.vectors}
-    return {"pdq": frames, **vectors, **digests}
+    # Whoever asks again by these asks again about a file that was not looked at whole.
+    unseen = {"unseen": query.undetermined} if frames and query.undetermined else {}
+    return {"pdq": frames, **vectors, **digests, **unseen}
 
 
 def receipt_view(receipt: ScanReceipt) -> Json:

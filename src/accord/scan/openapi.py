@@ -6,12 +6,12 @@ Checked by the tests against real answers.
 from enum import StrEnum
 from typing import Any, Final
 
-from accord.fingerprint.types import VIEWS_MAX
+from accord.fingerprint.types import VIEWS_MAX, UnhashableCode
 from accord.matching.decision import Applied, Cap
 from accord.registry import Coverage
 from accord.statements.rules import Action, Modality, Scope, Service
 from accord.wire.ids import JURISDICTION_RE
-from accord.wire.limits import JURISDICTIONS_MAX, UPLOAD_ID_CHARS_MAX
+from accord.wire.limits import ARCHIVE_MEMBERS_MAX, JURISDICTIONS_MAX, UPLOAD_ID_CHARS_MAX
 
 Schema = dict[str, Any]
 
@@ -56,6 +56,7 @@ _FINGERPRINTS: Schema = _object(
         "md5": _hex(16),
         "sha1": _hex(20),
         "sha256": _hex(32),
+        "unseen": {"type": "string", "enum": [code.value for code in UnhashableCode]},
     },
     (),
 )
@@ -87,6 +88,7 @@ _ANSWER: Schema = _object(
         "reasons": _list(_REASON),
         "listings": _COUNT,
         "truncated": _FLAG,
+        "members": _list(_COUNT, ARCHIVE_MEMBERS_MAX),
         "jurisdictions": _list(
             _object(
                 {

@@ -1,0 +1,228 @@
+"""Files inside files: what zip, tar and office documents hold, one member at a time, in memory.
+
+Not here: what a member shows (`decode`). Members are numbered from 1 in the order in which they
+lie, those of an archive inside an archive along with the rest; names are never looked at but to
+tell an office document. Nothing is written, nothing of a member is kept when the next is read.
+Invariants: every member is either bytes, or a code that says why not; only what is empty, a
+directory, a document's own mark-up or a Mac's note about a file is passed over.
+Source: docs/spec/fingerprint.md, section 15.
+"""
+
+import bz2
+import io
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from accord.fingerprint.types import UnhashableCode
+from accord.wire.limits import (
+    ARCHIVE_BYTES_MAX,
+    ARCHIVE_DEPTH_MAX,
+    ARCHIVE_MEMBERS_MAX,
+    IMAGE_BYTES_MAX,
+)
+
+ContainerName: TypeAlias = Literal["zip", "tar", "gzip", "bzip2", "xz", "closed"]
+Member: TypeAlias = tuple[int, bytes | UnhashableCode]
+
+# Containers that are known and not opened here: what they hold is not known to be harmless.
+_CLOSED: Final = (
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!\x1a\x07",
+    b"%PDF-",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",  # OLE2: .doc, .xls, .ppt and every encrypted .docx.
+)
+_PACKED: Final[tuple[tuple[bytes, ContainerName], ...]] = (
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+)
+_ZIP_MEMBER: Final = b"PK\x01\x02"
+_ZIP_END: Final = b"PK\x05\x06"
+_ZIP_END_WITHIN: Final = 22 + 65_535  # The end record and the longest comment.
+_ZIP_ENCRYPTED: Final = 0x1
+_DOCUMENT_PARTS: Final = frozenset({"[Content_Types].xml", "mimetype"})
+_MARKUP: Final = (b"<", b"\xef\xbb\xbf<")
+_MIMETYPE: Final = b"application/"
+_MAC_NOTE: Final = b"\x00\x05\x16\x07"
+_MAC_NOTE_BYTES_MAX: Final = 4096
+_XZ_MEMORY_BYTES: Final = 100_000_000  # What a dictionary of xz's highest setting takes.
+_ERRORS: Final = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    ValueError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+)
+
+
+def container_of(data: bytes) -> ContainerName | None:
+    """The container that some bytes are by their beginning, or None."""
+    if data[:4] in (b"PK\x03\x04", _ZIP_END):
+        return "zip"
+    if data[257:262] == b"ustar":
+        return "tar"
+    if data.startswith(_CLOSED):
+        return "closed"
+    return next((name for magic, name in _PACKED if data.startswith(magic)), None)
+
+
+def has_zip_at_end(data: bytes) -> bool:
+    """Whether a zip's end record is where unpackers look for it, whatever comes before."""
+    at = data.rfind(_ZIP_END, max(0, len(data) - _ZIP_END_WITHIN))
+    return at >= 0 and data.find(_ZIP_MEMBER, 0, at) >= 0
+
+
+@dataclass(slots=True)
+class _Left:
+    """What may still be taken out of one upload, archives within it included."""
+
+    bytes_: int = ARCHIVE_BYTES_MAX
+    number: int = 0
+
+
+class _OverLimit(Exception):
+    """More members or bytes than one upload may hold."""
+
+
+def members_of(data: bytes, name: ContainerName) -> Iterator[Member]:
+    """Every member's number and its bytes, or why there are none; ends at the first limit."""
+    left = _Left()
+    try:
+        yield from _opened(data, name, left, depth=1)
+    except _OverLimit:
+        yield left.number, UnhashableCode.ARCHIVE_TOO_LARGE
+
+
+def _opened(data: bytes, name: ContainerName, left: _Left, depth: int) -> Iterator[Member]:
+    if name == "closed" or depth > ARCHIVE_DEPTH_MAX:
+        closed = name == "closed"
+        code = UnhashableCode.ARCHIVE_NOT_READABLE if closed else UnhashableCode.ARCHIVE_TOO_LARGE
+        yield left.number, code
+        return
+    walk = _WALKS.get(name, _tar_or_file)
+    try:
+        for found in walk(data, left):
+            yield from _looked_into(found, left, depth)
+    except _ERRORS:
+        yield left.number, UnhashableCode.ARCHIVE_NOT_READABLE
+
+
+def _looked_into(found: bytes | UnhashableCode, left: _Left, depth: int) -> Iterator[Member]:
+    if isinstance(found, bytes):
+        inner = container_of(found)
+        if inner is not None:
+            yield from _opened(found, inner, left, depth + 1)
+            return
+    yield left.number, found
+
+
+def _zip(data: bytes, left: _Left) -> Iterator[bytes | UnhashableCode]:
+    if data.count(_ZIP_MEMBER) > ARCHIVE_MEMBERS_MAX:  # Before a directory of millions is read.
+        raise _OverLimit
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        infos = archive.infolist()
+        is_document = any(info.filename in _DOCUMENT_PARTS for info in infos)
+        for info in infos:
+            if info.is_dir() and info.file_size == 0:
+                continue
+            _count(left)
+            if info.flag_bits & _ZIP_ENCRYPTED:
+                yield UnhashableCode.ARCHIVE_ENCRYPTED
+                continue
+            # Others' decoders give all they hold at once: no limit would reach them.
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                yield UnhashableCode.ARCHIVE_NOT_READABLE
+                continue
+            try:
+                with archive.open(info) as member:
+                    found = _taken(member.read, left)
+            except _ERRORS:
+                yield UnhashableCode.ARCHIVE_NOT_READABLE
+                continue
+            if not _is_passed_over(found, is_document):
+                yield found
+
+
+def _tar(data: bytes, left: _Left) -> Iterator[bytes | UnhashableCode]:
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        for info in archive:
+            _count(left)
+            if not info.isreg():  # A link or a directory has no bytes of its own.
+                continue
+            member = archive.extractfile(info)
+            if member is None:
+                yield UnhashableCode.ARCHIVE_NOT_READABLE
+                continue
+            if info.size > len(data):
+                raise tarfile.ReadError
+            found = _taken(member.read, left)
+            if not _is_passed_over(found, is_document=False):
+                yield found
+
+
+def _tar_or_file(data: bytes, left: _Left) -> Iterator[bytes | UnhashableCode]:
+    """What a packed stream holds: a tar, whose members follow, or one file."""
+    _count(left)
+    yield _taken(_unpacker(data), left)
+
+
+def _unpacker(data: bytes) -> Callable[[int], bytes]:
+    """Reads that many bytes of a packed stream, or what there is."""
+    if data.startswith(b"\x1f\x8b"):
+        return lambda size: _gunzipped(data, size)
+    if data.startswith(b"BZh"):
+        return bz2.BZ2File(io.BytesIO(data)).read
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
+
+    def read(size: int) -> bytes:
+        found = decoder.decompress(data, size)
+        if len(found) < size and (not decoder.eof or decoder.unused_data.strip(b"\0")):
+            raise lzma.LZMAError  # Cut, or more streams than the first.
+        return found
+
+    return read
+
+
+def _gunzipped(data: bytes, size: int) -> bytes:
+    decoder = zlib.decompressobj(wbits=31)
+    found = decoder.decompress(data, size)
+    if len(found) < size and (not decoder.eof or decoder.unused_data.strip(b"\0")):
+        raise zlib.error  # As above.
+    return found
+
+
+def _count(left: _Left) -> None:
+    left.number += 1
+    if left.number > ARCHIVE_MEMBERS_MAX:
+        raise _OverLimit
+
+
+def _taken(read: Callable[[int], bytes], left: _Left) -> bytes:
+    """One member whole, if that much may still be taken."""
+    most = min(left.bytes_, IMAGE_BYTES_MAX)
+    found = read(most + 1)
+    if len(found) > most:
+        raise _OverLimit
+    left.bytes_ -= len(found)
+    return found
+
+
+def _is_passed_over(found: bytes, is_document: bool) -> bool:
+    if found.startswith(_MAC_NOTE) and len(found) <= _MAC_NOTE_BYTES_MAX:
+        return True
+    return not found or (is_document and found.startswith((*_MARKUP, _MIMETYPE)))
+
+
+_Walk: TypeAlias = Callable[[bytes, _Left], Iterator[bytes | UnhashableCode]]
+_WALKS: Final[dict[ContainerName, _Walk]] = {"zip": _zip, "tar": _tar}

@@ -1,0 +1,71 @@
+"""A file that holds several, decided as its strictest part. Pure.
+
+Not here: one part's decision (`decide`). The decision over all parts at once names rules, reasons
+and duties; what each part alone leads to can only make it stricter.
+Source: docs/spec/decisions.md, section 8.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from accord.matching.decision import Answer, Decision, Query, Verdict
+
+_STRICTNESS: Final = (None, Answer.NO_MATCH, Answer.UNDETERMINED, Answer.MATCH)
+
+
+def parts_of(query: Query) -> tuple[tuple[int, Query], ...]:
+    """Each part's number and what to ask about it, or nothing where the query is one whole.
+
+    What was not looked at, beside what was, is a part of its own.
+    """
+    members = query.members or (0,) * len(query.frames)
+    if not any(members) and not (query.frames and query.undetermined):
+        return ()
+    parts = [
+        (
+            number,
+            Query(
+                frames=tuple(
+                    frame
+                    for frame, member in zip(query.frames, members, strict=True)
+                    if member == number
+                )
+            ),
+        )
+        for number in dict.fromkeys(members)
+    ]
+    if query.undetermined is not None:
+        parts.append((query.unseen_member, Query(undetermined=query.undetermined)))
+    return tuple(parts)
+
+
+def strictest(joint: Decision, numbers: Sequence[int], decisions: Sequence[Decision]) -> Decision:
+    """`joint`, made as strict as the strictest of its parts, and the numbers of those."""
+    every = (joint, *decisions)
+    answer = max((decision.answer for decision in every), key=_STRICTNESS.index)
+    decisive = {
+        number
+        for number, decision in zip(numbers, decisions, strict=True)
+        if decision.answer is answer and number
+    }
+    return replace(
+        joint,
+        answer=answer,
+        action=max((decision.action for decision in every), key=lambda action: action.severity),
+        code=next((decision.code for decision in every if decision.code is not None), None),
+        verdicts=tuple(
+            _strictest_of(verdicts)
+            for verdicts in zip(*(decision.verdicts for decision in every), strict=True)
+        ),
+        members=() if answer is Answer.NO_MATCH else tuple(sorted(decisive)),
+    )
+
+
+def _strictest_of(verdicts: Sequence[Verdict]) -> Verdict:
+    """One jurisdiction's, of all parts."""
+    return replace(
+        verdicts[0],
+        answer=max((verdict.answer for verdict in verdicts), key=_STRICTNESS.index),
+        action=max((verdict.action for verdict in verdicts), key=lambda action: action.severity),
+    )
