@@ -55,10 +55,22 @@ class Active:
             flags |= self.equal[places] == rows
         return flags
 
+    def holds(self, row: int) -> bool:
+        """`at`, of one row."""
+        return bool(self.table[self.grades.codes[row]]) or is_in(self.equal, row)
+
     @cached_property
     def whole(self) -> Flags:
         """Of every row. Cost: an array as long as the list, kept."""
         return flags_of([self])
+
+
+def is_in(rows: Rows, row: int) -> bool:
+    """Whether `row` is among `rows`, which ascend."""
+    if not len(rows):
+        return False
+    place = int(rows.searchsorted(np.uint32(row)))
+    return place < len(rows) and int(rows[place]) == row
 
 
 def flags_of(answers: Iterable[Active]) -> Flags:
@@ -97,6 +109,11 @@ class Counting:
         self._graded: dict[object, Grades] = {}
         self._active: dict[object, Active] = {}
         self._words = Words(snapshot, bench)
+
+    @property
+    def tied(self) -> Rows:
+        """The rows that share a value with another, ascending; none if nobody asked so far."""
+        return self._ties[0] if "_ties" in self.__dict__ else _NO_ROWS
 
     def live(self, groups: Collection[GroupId]) -> Flags:
         """Released to one of the groups, approved, not withdrawn, and no placeholder."""

@@ -7,6 +7,7 @@ Invariants: an array handed out keeps its first rows for ever, unless its owner 
 it lies in a file cannot be told from what it answers.
 """
 
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,12 +87,23 @@ class Run:
         """`keys` for a search that makes no array: a tenth of the time."""
         return self.keys.data
 
+    def place_of(self, row: int) -> int | None:
+        """Where a row's value lies."""
+        place = int(self.rows.searchsorted(np.uint32(row)))
+        return place if place < len(self.rows) and int(self.rows[place]) == row else None
+
     def equal_to(self, value: bytes) -> Rows:
         """The rows with exactly this value, of the column's width, ascending."""
-        key = int(np.frombuffer(value, dtype=np.uint64, count=1)[0])
+        key = int.from_bytes(value[:8], sys.byteorder)
         low = bisect_left(self._sorted, key)
         if low == len(self._sorted) or self._sorted[low] != key:
             return _NO_ROWS
+        high = bisect_right(self._sorted, key, low, min(low + 2, len(self._sorted)))
+        if high == low + 1:  # Most often. Arrays cost more than the one row.
+            place = int(self.order[low])
+            return (
+                self.rows[place : place + 1] if self.values[place].tobytes() == value else _NO_ROWS
+            )
         places = self.order[low : bisect_right(self._sorted, key, low)]
         wanted = np.frombuffer(value, dtype=np.uint8)
         rows: Rows = self.rows[places[(self.values[places] == wanted).all(axis=1)]]
@@ -180,9 +192,22 @@ class Values:
         found[late] = self.tail.rows[places[late] - len(self.base)]
         return found
 
+    def place_of(self, row: int) -> int | None:
+        """`places_of`, of one row."""
+        place = self.base.place_of(row)
+        if place is None and (place := self.tail.place_of(row)) is not None:
+            place += len(self.base)
+        return place
+
     def value_of(self, row: int) -> bytes | None:
-        there, places = self.places_of(np.array([row], dtype=np.uint32))
-        return self.at(places).tobytes() if there[0] else None
+        place = self.place_of(row)
+        if place is None:
+            return None
+        run, at = (
+            (self.base, place) if place < len(self.base) else (self.tail, place - len(self.base))
+        )
+        value: bytes = run.values[at].tobytes()
+        return value
 
     def runs(self) -> tuple[Run, Run]:
         return self.base, self.tail

@@ -123,7 +123,7 @@ class Snapshot:
         return np.searchsorted(self.batches.start, rows.astype(np.int64), "right") - 1
 
     def ref_of(self, row: int) -> ListingRef:
-        batch = int(self.batch_of(np.array([row], dtype=np.uint32))[0])
+        batch = int(self.batches.start.searchsorted(row, "right")) - 1
         return ListingRef(int(self.batches.entry[batch]), row - int(self.batches.start[batch]))
 
     def row_of(self, ref: ListingRef) -> int | None:

@@ -10,12 +10,13 @@ Source: docs/spec/registry.md, sections Certification and Obligation.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 
 from accord.ledger.state import PLATFORMS, RULES, PlatformRow, Reader, RuleRow, Standing
-from accord.registry.certification import Active, Counting, flags_of
+from accord.registry.certification import Active, Counting, flags_of, is_in
 from accord.registry.columns import Bytes, Flags, Rows
 from accord.registry.disputes import Disputes, disputes_of
 from accord.registry.listings import (
@@ -27,7 +28,14 @@ from accord.registry.listings import (
 from accord.registry.roots import active_root
 from accord.registry.standing import Bench, bench_of, block_time_ms, parameters_of
 from accord.statements.bodies import Parameters, ceiling_of
-from accord.statements.rules import Certification, Clause, Modality, rules_sha256
+from accord.statements.rules import (
+    Algorithm,
+    Certification,
+    Clause,
+    Modality,
+    Near,
+    rules_sha256,
+)
 from accord.wire.errors import Unavailable
 from accord.wire.ids import GroupId, JurisdictionId, MemberId, TimeMs
 
@@ -45,7 +53,7 @@ class Coverage(StrEnum):
     PROHIBITED = "prohibited"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ActiveClause:
     """A clause as it is in force, within the floors, ceilings and classes of governance, and which
     rows are active in it. Arrays are shared with clauses that ask the same."""
@@ -63,6 +71,15 @@ class ActiveClause:
             disputed = self.review_only[np.minimum(places, len(self.review_only) - 1)] == rows
             status[disputed & (status != INACTIVE)] = REVIEW_ONLY
         return status
+
+    def is_review_only(self, row: int) -> bool:
+        """Whether `status_of` a row is REVIEW_ONLY."""
+        return is_in(self.review_only, row) and self.active.holds(row)
+
+    @cached_property
+    def near(self) -> Mapping[Algorithm, Near]:
+        """The clause's terms by algorithm, as `Clause.near_by`."""
+        return {near.algorithm: near for near in reversed(self.clause.near)}
 
     @property
     def status(self) -> Bytes:
@@ -98,6 +115,7 @@ class PlatformObligations:
     rules_sha256: bytes
     active_rows: Rows
     active_root: bytes
+    tied: Rows  # That share a value with another, ascending; none if no clause asks about it.
 
     @property
     def active_count(self) -> int:
@@ -159,6 +177,7 @@ def platform_obligations(
         rules_sha256=rules_sha256([(str(name), version, rule) for name, version, rule in rules]),
         active_rows=active,
         active_root=active_root(snapshot, active, {} if memo is None else memo),
+        tied=bearings.counting.tied,
     )
 
 
@@ -293,7 +312,11 @@ def equal_rows(snapshot: Snapshot, row: int) -> Rows:
     for scheme in SCHEMES:
         value = snapshot.values[scheme].value_of(row)
         if value is not None:
-            found.append(snapshot.values[scheme].equal_to(value))
+            equal = snapshot.values[scheme].equal_to(value)
+            if len(equal) > 1:  # One is the row itself.
+                found.append(equal)
+    if len(found) == 1:
+        return found[0]
     rows = np.unique(np.concatenate(found))
     twins: Rows = rows[rows != row]
     return twins
