@@ -31,6 +31,7 @@ def needs_case(decision: Decision) -> bool:
 TakeIn = Callable[[Screened, str | None, bytes | None], None]
 
 
+# GAP(#6): only a gateway calls it; `accord scan` opens no cases of stored files yet.
 def taking_in(desk: CaseDesk) -> TakeIn:
     """What a gateway calls after each screening, before it answers. Raises: Unavailable: then
     there is no answer, and the upload comes again."""

@@ -246,6 +246,7 @@ class CaseStore:
                     self._write(db, change(known)[0])
         return done.rowcount == 1
 
+    # GAP(#6): the ledger has no feedback statement yet; this is what one would carry.
     def feedback(self) -> list[dict[str, object]]:
         """What the agencies are to hear of listings: one line each, however many files."""
         rows = self._query("SELECT subject, verdict, reason, files FROM feedback ORDER BY 1, 3")
