@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from accord.cli.main import app
 from accord.fingerprint import Fingerprinted, fingerprint_bytes
+from archives_kit import zipped
 from pictures_kit import animation, encoded, picture
 
 
@@ -85,6 +86,17 @@ def test_what_has_no_fingerprint_is_a_line_and_a_status(tmp_path: Path) -> None:
     assert "sha256" in failed["notes.txt"]
     assert "sha256" not in failed["pipe"]
     assert len(lines) == 6
+
+
+def test_an_archive_says_its_members_and_what_was_not_seen(tmp_path: Path) -> None:
+    file = tmp_path / "a.zip"
+    picture_ = encoded(picture(2, (96, 64)), "PNG")
+    file.write_bytes(zipped([picture_, b"no picture", picture_]))
+    status, (line,), _ = run(str(file))
+    assert (status, line["ok"], line["format"]) == (1, True, "archive")
+    assert line["unseen"] == {"code": "image.unknown_format", "member": 2}
+    assert isinstance(line["frames"], list)
+    assert [frame["member"] for frame in line["frames"]] == [1, 3]
 
 
 def test_wrong_usage_has_its_own_status() -> None:

@@ -121,9 +121,10 @@ def test_a_bomb_is_unpacked_to_a_limit(pack: Callable[[bytes], bytes]) -> None:
 def test_members_bytes_and_pictures_are_counted_over_the_whole_upload() -> None:
     assert examine(zipped([b""] * (ARCHIVE_MEMBERS_MAX + 1))) is UnhashableCode.ARCHIVE_TOO_LARGE
     assert examine(tarred([b""] * (ARCHIVE_MEMBERS_MAX + 1))) is UnhashableCode.ARCHIVE_TOO_LARGE
-    large = zipped([PICTURES[0], *[zipped([bytes(40_000_000)]) for _ in range(3)]])
-    unseen = seen(large).unseen
-    assert unseen is not None
+    padded = [PICTURES[0] + bytes(40_000_000) for _ in range(3)]
+    large = seen(zipped([zipped([data]) for data in padded]))
+    assert [view.bits for view in large.pdq] == TWINS[:1] * 2
+    assert large.unseen == Unseen(UnhashableCode.ARCHIVE_TOO_LARGE, 6)
     small = encoded(picture(1, (48, 48)), "PNG")
     many = seen(zipped([small] * 130))
     assert len(many.pdq) == 128

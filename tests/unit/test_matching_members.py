@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from accord.matching import Context, Decision, parts_of
 from accord.matching.decision import Answer, Query
+from accord.matching.members import strictest
 from accord.scan.contract import answer_view, parse_json_request
 from accord.statements.rules import Action
 from accord.wire.errors import Malformed
@@ -71,6 +73,14 @@ def test_a_part_is_never_milder_than_it_is_alone(scene: Scene) -> None:
     for chosen in ((0, 1), (1, 2), (0, 2), (2, 1, 0)):
         found = decided(scene, zipped([files[at] for at in chosen]))
         assert found.action.severity == max(severity[at] for at in chosen)
+
+
+def test_a_mild_match_does_not_soften_what_was_not_looked_at(scene: Scene) -> None:
+    mild = replace(decided(scene, jpeg(1)), action=Action.ALLOW)
+    harsh = replace(decided(scene, ODDITY), action=Action.BLOCK)
+    joint = strictest(mild, [1, 2], [mild, harsh])
+    assert (joint.answer, joint.action, joint.members) == (Answer.MATCH, Action.BLOCK, (1,))
+    assert joint.reasons == mild.reasons
 
 
 def test_one_whole_file_has_no_parts() -> None:

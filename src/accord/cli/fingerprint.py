@@ -30,9 +30,10 @@ _AHEAD_PER_JOB = 4  # Files read ahead of the output: enough to keep workers bus
 _HELP = """Print the fingerprints of pictures, one JSON line for each file, in a stable order.
 
 Directories are walked. A line says `"ok": true` and the fingerprints, or `"ok": false`, a code and
-a reason.
+a reason. Pictures in archives and office documents say their `member`; `unseen` says what of a file
+could not be looked at.
 
-Exit status: 0 every file gave fingerprints, 1 some did not, 2 wrong usage.
+Exit status: 0 every file gave fingerprints, 1 some did not, or not whole, 2 wrong usage.
 
 Examples:
 
@@ -74,7 +75,7 @@ def fingerprint(
             line = line_of(path, answer)
             sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
             sys.stdout.flush()  # A reader at a pipe's other end sees each file at once.
-            unhashable += not line["ok"]
+            unhashable += not line["ok"] or "unseen" in line
             bar.advance(task)
     if unhashable:
         raise typer.Exit(EXIT_SOME_UNHASHABLE)
@@ -122,7 +123,8 @@ def _digests(digests: "Digests") -> dict[str, object]:
 
 
 def _frame(view: "FramePdq") -> dict[str, object]:
-    return ({"member": view.member} if view.member else {}) | {
+    member: dict[str, object] = {"member": view.member} if view.member else {}
+    return member | {
         "index": view.index,
         "time_ms": view.time_ms,
         "pdq": view.bits.hex(),
