@@ -222,14 +222,18 @@ def _duties(scoped: Sequence[Scoped], verdicts: Sequence[Verdict]) -> Duties:
         for item, verdict in zip(scoped, verdicts, strict=True)
         if verdict.answer is Answer.MATCH and item.obligation.rule is not None
     ]
+    if not rules:
+        return Duties()
     reports = tuple(
-        ReportDuty(name, rule.report.to, rule.report.within_hours)
-        for name, rule in rules
-        if rule.report is not None
+        [
+            ReportDuty(name, rule.report.to, rule.report.within_hours)
+            for name, rule in rules
+            if rule.report is not None
+        ]
     )
     return Duties(
         reports=reports,
-        report_within_hours=min((report.within_hours for report in reports), default=None),
-        preserve_days=max((rule.preserve_days for _, rule in rules), default=0),
+        report_within_hours=min([report.within_hours for report in reports], default=None),
+        preserve_days=max([rule.preserve_days for _, rule in rules], default=0),
         user_notices=tuple((name, rule.user_notice) for name, rule in rules if rule.user_notice),
     )

@@ -5,6 +5,7 @@ Source: docs/spec/registry.md, section Certification.
 """
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from accord.registry.certification import is_in
@@ -20,6 +21,7 @@ from accord.statements.rules import ClassCode
 
 _ENDORSE: Final = int(Kind.ENDORSE)
 _TWINS_MAX: Final = 64  # Equal listings of a row beyond which arrays are faster.
+_AGENCY: Final = attrgetter("agency")  # Each is named once: the order of certifiers.
 _Spoken = tuple[int, Certifier]  # With the agency's bit.
 
 
@@ -77,7 +79,7 @@ class Vouching:
             for twin in voices.equal or ():
                 if twin.class_code in active.clause.classes and active.live[twin.row]:
                     first.setdefault(*twin.spoken)
-        return tuple(sorted(first.values(), key=_agency))
+        return tuple(sorted(first.values(), key=_AGENCY))
 
     def _voices_of(self, row: int) -> _Voices:
         obligations = self._obligations
@@ -114,8 +116,3 @@ class Vouching:
                 spoken = (bit, Certifier(name, entry, "equal-listing", None))
                 code = snapshot.classes[snapshot.class_of[twin]]
                 voices.equal.append(_Equal(twin, code, spoken))
-
-
-def _agency(certifier: Certifier) -> str:
-    """Each is named once, so that the name alone is the order of certifiers."""
-    return certifier.agency
