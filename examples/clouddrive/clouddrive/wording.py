@@ -16,6 +16,10 @@ _REASONS: Final = {
     "image.too_flat": "the picture has too little detail, such as one plain colour",
     "image.timeout": "reading the picture took too long",
     "image.crashed": "the picture could not be read safely",
+    "archive.encrypted": "it holds a file that is locked with a password",
+    "archive.no_pictures": "there is no picture in it",
+    "archive.not_readable": "it is a kind of archive or document that we cannot open",
+    "archive.too_large": "it holds more than we can open at once",
 }
 
 HELD_HEADING: Final = "Held for review"
