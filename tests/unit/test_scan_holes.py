@@ -154,5 +154,5 @@ def test_a_platform_cannot_stop_the_clock_by_changing_its_key(scene: Scene) -> N
         spare = derived_key(CLOUD, Role.DECRYPTOR, f"spare-{version}")
         keys = role_keys(CHAIN, CLOUD, [*staff, spare])
         world.must(Keyset(world.header(CLOUD), version, keys), Role.ROOT)
-        wrap_again(world)
+        world.open_epoch(PLATFORMS)  # A key was revoked, so keepers rotate, to the new one as well.
     judged(evidence_on(scene, later_ms=HOUR_MS // 4), Outcome.VIOLATION, "sync.missing")
