@@ -62,7 +62,7 @@ check: lint types layers unit  ## The fast part: format, lint, types, layers, un
 
 test: check browser cometbft wires  ## Everything, from a clean clone
 	@$(RUN) pytest -n auto tests/property tests/vectors tests/sim
-	@$(RUN) pytest -n 2 --dist loadfile tests/e2e
+	@$(RUN) pytest tests/e2e
 
 sim: setup  ## Simulations by seed: make sim SEED=81, or many: make sim FIRST=1000 SEEDS=5000
 	@$(RUN) pytest tests/sim $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first-seed $(FIRST))

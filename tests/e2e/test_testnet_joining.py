@@ -125,6 +125,11 @@ class World:
         with self.cluster.rpc(name) as ask:
             return int(ask("status")["sync_info"]["earliest_block_height"])
 
+    def grow(self, name: MemberId) -> int:
+        """A block more, and then `base`: how many there are depends on the machine's speed."""
+        self.cluster.submit(name, self.cluster.vote(name))
+        return self.base(name)
+
     def is_whole(self, name: MemberId) -> None:
         """It is level with the others and serves all blobs."""
         self.cluster.settle(90)
@@ -178,7 +183,7 @@ def test_a_node_joins_while_the_others_publish_though_their_first_blocks_are_gon
     world: World,
 ) -> None:
     first, *_, last = world.net.names
-    wait_for(lambda: world.base(first) > 1, 30)
+    wait_for(lambda: world.grow(first) > 1, 60)
     before = len(world.cluster.acknowledged)
     with world.cluster.load():
         world.cluster.restart(last)
