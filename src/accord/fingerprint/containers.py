@@ -61,8 +61,7 @@ _ERRORS: Final = (
     ValueError,
     IndexError,
     KeyError,
-    NotImplementedError,
-    RuntimeError,
+    RuntimeError,  # What zipfile raises where a member is encrypted, or packed in a way it lacks.
 )
 
 
