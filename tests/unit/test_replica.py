@@ -114,7 +114,9 @@ def test_one_process_reads_what_another_writes(world: Consortium, open_replica: 
     "tamper",
     [
         "UPDATE entries SET leaf = (SELECT leaf FROM entries WHERE idx = 0) WHERE idx = 1",
-        "UPDATE entries SET leaf = substr(leaf, 1, length(leaf) - 1) || x'00' WHERE idx = 4",
+        # A leaf ends with random bytes: put something there that differs from what was.
+        "UPDATE entries SET leaf = substr(leaf, 1, length(leaf) - 1) || iif("
+        "substr(leaf, length(leaf)) = x'00', x'01', x'00') WHERE idx = 4",
         "DELETE FROM entries WHERE idx = 3",
         "UPDATE checkpoints SET size = size - 1",
         "UPDATE checkpoints SET note = substr(note, 1, 40) || substr(note, 60)",
