@@ -4,6 +4,7 @@ the application is asked as the engine asks it, in bytes, over a disk, and is st
 
 import asyncio
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -14,10 +15,12 @@ from accord.ledger.codes import RejectCode
 from accord.node.abci_app import App
 from accord.node.abci_proto import ACCEPT, REJECT
 from accord.node.store import Store
+from accord.scan.cases.sealed import hearers
 from accord.statements.bodies import Accredit, Body, Propose, RemoveAgency, Role, Vote
 from accord.wire.ids import JurisdictionId, MemberId, TimeMs
 from accord.wire.limits import BLOCK_BYTES_MAX
 from consortium_kit import CHAIN, FOUR, START_MS, Consortium
+from feedback_kit import feedback_body, word
 from sim.sequencer import Door
 
 AGENCIES = [p.member for p in FOUR]
@@ -34,27 +37,49 @@ def statement(consortium: Consortium, kind: int, member: str, number: int) -> by
             body = Propose(header, RemoveAgency(AGENCIES[number % 4]))
         case 2:
             body = Vote(header, number, approve=number % 5 != 0)
+        case 6:
+            return feedback(consortium, number)
         case _:
             return bytes([number]) * kind
     return consortium.sign(body, Role.GOVERNOR)
 
 
-CHOICE = st.tuples(st.integers(0, 5), st.sampled_from(AGENCIES), st.integers(0, 12))
+def feedback(consortium: Consortium, number: int) -> bytes:
+    """A platform's words, where it has been admitted by now, and to all agencies or not."""
+    everybody = hearers(consortium.ledger.state)
+    words = [word(f"{number}/{ordinal}") for ordinal in range(1 + number % 3)]
+    told = everybody[1:] if number % 5 == 0 else everybody
+    body, blob = feedback_body(consortium, words, recipients=told)
+    return consortium.sign(body, Role.REPORTER, blob)
+
+
+Choice = tuple[int, str, int]
+
+
+def rounds(consortium: Consortium, blocks: list[list[Choice]]) -> Iterator[list[bytes]]:
+    """Blocks that admit a platform, then the chosen ones."""
+    consortium.admit_platform()
+    yield from [list(raws) for _, raws in consortium.blocks]
+    for choices in blocks:
+        yield [statement(consortium, *choice) for choice in choices]
+
+
+CHOICE = st.tuples(
+    st.sampled_from([0, 1, 2, 3, 4, 5, 6, 6]), st.sampled_from(AGENCIES), st.integers(0, 12)
+)
 BLOCKS = st.lists(st.lists(CHOICE, max_size=5), min_size=1, max_size=8)
 
 
 @given(BLOCKS, st.booleans())
 @settings(deadline=None)
-def test_both_drivers_reach_the_same_app_hash(
-    blocks: list[list[tuple[int, str, int]]], honest: bool
-) -> None:
+def test_both_drivers_reach_the_same_app_hash(blocks: list[list[Choice]], honest: bool) -> None:
     consortium = Consortium()
     genesis = consortium.founding.genesis
     proposer, other = (App(Ledger.founded(genesis), 0, consortium.now) for _ in range(2))
     solo = Ledger.founded(genesis)
-    for height, choices in enumerate(blocks, 1):
-        now = TimeMs(START_MS + 1_000 * height)
-        raws = [statement(consortium, *choice) for choice in choices]
+    for height, said in enumerate(rounds(consortium, blocks), 1):
+        raws = said
+        now = TimeMs(START_MS + 1_000 * (height + 1))
         if honest:
             raws = proposer.prepare(raws, now, BLOCK_BYTES_MAX)
             assert other.process(raws, now) is None
@@ -102,21 +127,19 @@ class Deployed:
 @given(BLOCKS, st.booleans(), st.booleans())
 @settings(deadline=None, max_examples=15)
 def test_the_engines_side_of_the_door_sees_what_solo_does(
-    blocks: list[list[tuple[int, str, int]]], honest: bool, restarted: bool
+    blocks: list[list[Choice]], honest: bool, restarted: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
         asyncio.run(_compare(blocks, honest, restarted, Path(directory) / "node.db"))
 
 
-async def _compare(
-    blocks: list[list[tuple[int, str, int]]], honest: bool, restarted: bool, path: Path
-) -> None:
+async def _compare(blocks: list[list[Choice]], honest: bool, restarted: bool, path: Path) -> None:
     consortium = Consortium()
     solo = Ledger.founded(consortium.founding.genesis)
     node = Deployed(path, consortium)
-    for height, choices in enumerate(blocks, 1):
-        now = TimeMs(START_MS + 1_000 * height)
-        raws = [statement(consortium, *choice) for choice in choices]
+    for height, said in enumerate(rounds(consortium, blocks), 1):
+        raws = said
+        now = TimeMs(START_MS + 1_000 * (height + 1))
         for raw in raws:
             checked = await node.door.ask("check_tx", tx=raw)
             assert (checked.code == 0) == (solo.check(raw, node.app.time_ms) is None)

@@ -18,6 +18,7 @@ from accord.ledger.membership import consortium
 from accord.ledger.state import (
     AGENCIES_TABLE,
     AGENDA,
+    FEEDBACK,
     KEYSETS,
     PLATFORMS,
     PROPOSALS,
@@ -38,6 +39,7 @@ from accord.statements.bodies import (
     DisputeReason,
     Endorse,
     Epoch,
+    Feedback,
     Header,
     Keyset,
     Propose,
@@ -56,16 +58,23 @@ from accord.statements.bodies import (
     Wrap,
 )
 from accord.statements.envelope import parse_transaction, seal_envelope
+from accord.statements.feedback import recipients_sha256
 from accord.wire.errors import Malformed
 from accord.wire.ids import AGENCIES, GroupId, JurisdictionId, MemberId, TimeMs
-from accord.wire.limits import AGENCIES_MAX, PROPOSALS_OPEN_MAX
+from accord.wire.limits import (
+    AGENCIES_MAX,
+    FEEDBACK_DAY_STATEMENTS_MAX,
+    FEEDBACK_DAY_WORDS_MAX,
+    FEEDBACK_WORDS_MAX,
+    PROPOSALS_OPEN_MAX,
+)
 from consortium_kit import CHAIN, Consortium, derived_key, founding, keys_for
 from registry_kit import rule_set
 
 MEMBERS = ("nl-one", "ie-two", "ca-three", "nl-four", "fr-five", "cloud", "drive", "agencies")
 GROUPS = ("agencies", "platforms", "nobody")
 WHERE = ("NL", "IE", "CA", "EU", "X-UNION")
-PEOPLE = ("node", "keeper", "safe", "analyst-a", "governor", "scanner", "late")
+PEOPLE = ("node", "keeper", "safe", "analyst-a", "governor", "scanner", "reporter", "late")
 
 
 class Liar:
@@ -93,7 +102,8 @@ class Liar:
         if self.rng.random() < 0.1:
             return self.member()
         state = self.world.ledger.state
-        rows = state.rows(PLATFORMS) if kind is Attest else state.rows(AGENCIES_TABLE)
+        is_platform = kind in (Attest, Feedback)
+        rows = state.rows(PLATFORMS) if is_platform else state.rows(AGENCIES_TABLE)
         return MemberId(self.rng.choice([key.decode() for key, _ in rows] or ["cloud"]))
 
     def group(self) -> GroupId:
@@ -218,6 +228,7 @@ class Liar:
             ),
             Wrap: lambda: Wrap(header, group, row.number or 1, people, self.digest()),
             Attest: lambda: self.attest(header),
+            Feedback: lambda: Feedback(header, self.words(), self.hearers(), self.digest()),
         }
         return makers[kind]()
 
@@ -225,6 +236,13 @@ class Liar:
         rules, root, receipts = self.digest(), self.digest(), self.digest()
         size, at_ms = self.index(), TimeMs(self.index())
         return Attest(header, size, root, rules, root, at_ms, self.index(), receipts, "b")
+
+    def words(self) -> int:
+        return self.rng.choice((1, 9_000, FEEDBACK_WORDS_MAX))
+
+    def hearers(self) -> bytes:
+        told = recipients_of(self.world.ledger.state, AGENCIES)
+        return recipients_sha256(told[self.rng.random() < 0.1 :])
 
     def open_proposal(self) -> int:
         keys = [int.from_bytes(key, "big") for key, _ in self.world.ledger.state.rows(AGENDA)]
@@ -287,6 +305,9 @@ def _check_bounds(liar: Liar) -> None:
     for group in consortium(state).groups:
         row = epoch_of(state, group)
         assert {item.member for item in row.recipients} <= set(MEMBERS)
+    for _, said in state.rows(FEEDBACK):
+        assert said.words <= FEEDBACK_DAY_WORDS_MAX
+        assert said.statements <= FEEDBACK_DAY_STATEMENTS_MAX
 
 
 @given(st.integers(0, 2**32))

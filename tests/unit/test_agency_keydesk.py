@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from accord.agency.desk import Desk
-from accord.agency.keydesk import KeyDesk
+from accord.agency.keydesk import KeyDesk, retired_decryptors
+from accord.cli.assemble import identity_of
 from accord.client.home import open_home
 from accord.ledger.views import keys_of
 from accord.statements.bodies import Role
@@ -91,3 +92,15 @@ def test_an_agency_cannot_leave_the_quorum_by_revoking_its_cosigner(house: Agenc
         key_desk(house).revoke(Role.COSIGNER, OperatorId("node"))
     assert in_force(house) == before
     assert house.homes[ONE].key(Role.COSIGNER)
+
+
+def test_a_decryption_key_that_was_put_aside_still_opens_what_it_was_told(house: Agencies) -> None:
+    old = house.homes[ONE].key(Role.DECRYPTOR)
+    assert retired_decryptors(house.homes[ONE].path) == []
+    key_desk(house).rotate(Role.DECRYPTOR, old.operator)
+    home = open_home(house.homes[ONE].path)
+    assert retired_decryptors(home.path) == [old]
+    who = identity_of(home)
+    assert who is not None
+    assert set(who.keys) == {old.key_id, home.key(Role.DECRYPTOR).key_id}
+    assert who.key_id != old.key_id

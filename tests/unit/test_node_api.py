@@ -22,7 +22,7 @@ from accord.client.signing import (
 from accord.ledger.codes import RejectCode
 from accord.ledger.views import policy_of
 from accord.node.auth import Gate
-from accord.statements.bodies import Approve, Propose, Publish, Role, SuspendPlatform
+from accord.statements.bodies import Approve, Feedback, Propose, Publish, Role, SuspendPlatform
 from accord.statements.entries import parse_entry
 from accord.statements.envelope import parse_envelope
 from accord.tlog import Tile, leaf_hash, parse_bundle, parse_policy, tree_root, verify_checkpoint
@@ -32,6 +32,7 @@ from accord.wire.errors import AccordError, Malformed, Rejected, Unavailable, Un
 from accord.wire.ids import AGENCIES, MemberId
 from accord.wire.limits import REQUEST_LIFE_S_MAX, TRANSACTION_BYTES_MAX
 from consortium_kit import CHAIN, derived_key, listings
+from feedback_kit import feedback_body, word
 from node_kit import Mirrored, NodeThread, make_homes
 
 
@@ -164,6 +165,22 @@ def test_a_blob_goes_to_the_groups_it_was_released_to(
             assert ca.fetch_blob(digest) == blob
         with pytest.raises(Malformed, match=r"http\.not_found"):
             ca.fetch_blob(bytes(32))
+
+
+def test_what_platforms_say_of_listings_goes_to_agencies_only(
+    node: NodeThread, consortium: Mirrored, scanner: PrivateKey
+) -> None:
+    consortium.must(*said_by_cloud(consortium))
+    ((_, blob),) = blobs_of(consortium, Feedback)
+    with node.client(scanner) as cloud, node.client(consortium.key("ca-three", Role.AUDITOR)) as ca:
+        assert ca.fetch_blob(sha256(blob)) == blob
+        with pytest.raises(Unproven, match=r"http\.not_released"):
+            cloud.fetch_blob(sha256(blob))
+
+
+def said_by_cloud(consortium: Mirrored) -> tuple[Feedback, Role, bytes]:
+    body, blob = feedback_body(consortium, [word("9/0")])
+    return body, Role.REPORTER, blob
 
 
 def test_a_request_counts_once_and_only_as_signed(node: NodeThread, scanner: PrivateKey) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from accord.agency.sealing import seal_batch, wrap_epoch
+from accord.client.home import PrivateKey
 from accord.ledger.block import Ledger
 from accord.ledger.codes import RejectCode
 from accord.ledger.genesis import encode_genesis, parse_genesis
+from accord.scan.cases.sealed import hearers, seal_feedback
 from accord.statements.batch import batch_of, encode_batch
 from accord.statements.bodies import (
     Approve,
@@ -19,6 +21,7 @@ from accord.statements.bodies import (
     Dispute,
     DisputeReason,
     Endorse,
+    Feedback,
     Header,
     Propose,
     Recipient,
@@ -37,6 +40,7 @@ from accord.statements.confidential import (
 )
 from accord.statements.entries import Entry
 from accord.statements.envelope import seal_envelope
+from accord.statements.feedback import Reason, encode_words, recipients_sha256
 from accord.wire.ids import AGENCIES, MemberId, TimeMs
 from accord.wire.keys import key_id_of
 from consortium_kit import (
@@ -47,9 +51,20 @@ from consortium_kit import (
     derived_key,
     listings,
 )
+from feedback_kit import feedback_body, word
 
+CLOUD = MemberId("cloud")
+WORDS = (
+    word("3/0", Reason.CONFIRMED),
+    word("3/4", Reason.FALSE_NEAR, "pdq"),
+    word("9/2", Reason.NOISY, ""),
+)
+HEARERS = (
+    Recipient(MemberId("ie-two"), bytes(range(16))),
+    Recipient(MemberId("nl-one"), bytes(range(16, 32))),
+)
 FOLDER = Path(__file__).parents[2] / "vectors"
-DATE = "2026-11-22"
+DATE = "2026-11-26"
 GENERATOR = "tests/vectors/core_vectors.py"
 
 
@@ -79,6 +94,7 @@ def statements(_before: dict[str, Any] | None) -> dict[str, Any]:
         Withdraw(header, refs, DisputeReason.OTHER),
         Propose(header, RemoveAgency(MemberId("nl-four"))),
         Vote(header, 12, approve=True),
+        Feedback(header, 3, recipients_sha256(HEARERS), b"\x66" * 32),
     ]
     cases: list[dict[str, Any]] = []
     for body in bodies:
@@ -101,6 +117,8 @@ def statements(_before: dict[str, Any] | None) -> dict[str, Any]:
         "block_time_ms": START_MS,
         "cases": cases,
         "batch": encode_batch(batch_of(listings(3))).hex(),
+        "words": encode_words(WORDS).hex(),
+        "recipients": [[to.member, to.key_id.hex()] for to in HEARERS],
     }
 
 
@@ -127,7 +145,16 @@ def confidential(before: dict[str, Any] | None) -> dict[str, Any]:
         "epoch": {"group": AGENCIES, "number": 2, "key": epoch.hex(), "previous": "44" * 32},
         "epoch_commitment": epoch_commitment(CHAIN, AGENCIES, 2, epoch).hex(),
         "epoch_blob": blob,
+        "feedback_blob": feedback_blob(before, private),
+        "words": encode_words(WORDS).hex(),
     }
+
+
+def feedback_blob(before: dict[str, Any] | None, private: PrivateKey) -> str:
+    """Sealed by the platform `cloud` to the one agency of this file."""
+    kept = None if before is None else before.get("feedback_blob")
+    to = Recipient(MemberId("nl-one"), private.key_id)
+    return kept or seal_feedback(CHAIN, CLOUD, WORDS, [(to, private.public)]).hex()
 
 
 def ledger(before: dict[str, Any] | None) -> dict[str, Any]:
@@ -165,6 +192,12 @@ def record_chain() -> tuple[str, list[tuple[int, list[bytes]]]]:
     world.say(Endorse(world.header("nl-one"), refs, 1), Role.ANALYST)  # Rejected: its own.
     world.must(Dispute(world.header("ca-three"), refs, DisputeReason.OTHER), Role.ANALYST)
     world.block(b"noise", world.blocks[-1][1][0])  # Malformed, and a replay.
+    body, blob = feedback_body(world, [word(f"{entry}/1", Reason.FALSE_NEAR, "pdq")])
+    world.must(body, Role.REPORTER, blob)
+    few, to_few = feedback_body(world, WORDS, recipients=hearers(world.ledger.state)[1:])
+    world.say(few, Role.REPORTER, to_few)  # Rejected: an agency is left out.
+    much = world.sign(feedback_body(world, WORDS)[0], Role.REPORTER)
+    world.block(much)  # Rejected: without its blob.
     world.decide(Propose(world.header("nl-one"), RemoveAgency(MemberId("nl-four"))))
     genesis = encode_genesis(world.founding.genesis).decode()
     return genesis, [(int(time), list(raw)) for time, raw in world.blocks]

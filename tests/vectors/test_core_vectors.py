@@ -13,7 +13,7 @@ from accord.ledger.block import Ledger
 from accord.ledger.codes import RejectCode
 from accord.ledger.genesis import parse_genesis
 from accord.statements.batch import encode_batch, parse_batch
-from accord.statements.bodies import Header, Publish, encode_body, parse_body
+from accord.statements.bodies import Feedback, Header, Publish, Recipient, encode_body, parse_body
 from accord.statements.confidential import (
     load_decrypt_private,
     open_batch,
@@ -23,8 +23,16 @@ from accord.statements.confidential import (
 )
 from accord.statements.entries import parse_entry
 from accord.statements.envelope import parse_envelope
+from accord.statements.feedback import (
+    encode_words,
+    open_feedback,
+    parse_feedback_blob,
+    parse_words,
+    recipients_sha256,
+    wrapped_to,
+)
 from accord.wire.digests import sha256
-from accord.wire.ids import ChainId, GroupId, MemberId, TimeMs
+from accord.wire.ids import ChainId, GroupId, KeyId, MemberId, TimeMs
 from accord.wire.keys import VerifyKey
 
 FOLDER = Path(__file__).parents[2] / "vectors"
@@ -50,6 +58,15 @@ def test_statements() -> None:
         assert encode_body(parse_body(envelope.payload)).hex() == case["payload"]
     batch = bytes.fromhex(vectors["batch"])
     assert encode_batch(parse_batch(batch)) == batch
+    words = bytes.fromhex(vectors["words"])
+    assert encode_words(parse_words(words)) == words
+    told = [Recipient(MemberId(name), bytes.fromhex(raw)) for name, raw in vectors["recipients"]]
+    (said,) = (
+        body
+        for case in vectors["cases"]
+        if isinstance(body := parse_body(bytes.fromhex(case["payload"])), Feedback)
+    )
+    assert said.recipients_sha256 == recipients_sha256(told)
 
 
 def test_confidential() -> None:
@@ -65,14 +82,21 @@ def test_confidential() -> None:
         assert batch is not None
         assert encode_batch(batch).hex() == vectors["batch"]
     key_id, private = load_decrypt_private(bytes.fromhex(vectors["decryptor_seed"]))
-    blob = parse_epoch_blob(bytes.fromhex(vectors["epoch_blob"]))
+    epoch = parse_epoch_blob(bytes.fromhex(vectors["epoch_blob"]))
     commitment = bytes.fromhex(vectors["epoch_commitment"])
-    key = open_epoch(chain, blob, commitment, agency, key_id, private)
+    key = open_epoch(chain, epoch, commitment, agency, key_id, private)
     assert key is not None
     assert key.hex() == vectors["epoch"]["key"]
-    previous = open_previous(chain, blob, key)
+    previous = open_previous(chain, epoch, key)
     assert previous is not None
     assert previous.hex() == vectors["epoch"]["previous"]
+    raw = bytes.fromhex(vectors["feedback_blob"])
+    blob = parse_feedback_blob(raw)
+    words = parse_words(bytes.fromhex(vectors["words"]))
+    said = Feedback(
+        Header(blob.platform, bytes(16), TimeMs(0)), len(words), wrapped_to(blob), sha256(raw)
+    )
+    assert open_feedback(chain, said, raw, agency, {KeyId(key_id): private}) == words
 
 
 def replayed() -> list[str]:

@@ -143,3 +143,12 @@ def _retire(home: Path, name: str) -> None:
     retired.mkdir(exist_ok=True, mode=0o700)
     number = len(list(retired.iterdir()))
     current.rename(retired / f"{number:04d}.{name}")
+
+
+def retired_decryptors(home: Path) -> list[PrivateKey]:
+    """Decryptor keys that were put aside: what was sealed to them alone opens with nothing else.
+
+    Raises: Malformed, for a file that is no key.
+    """
+    files = sorted((home / KEYS_FOLDER / RETIRED_FOLDER).glob(f"*.{Role.DECRYPTOR.value}.*.key"))
+    return [load_key(file, file.name.partition(".")[2]) for file in files]

@@ -11,6 +11,7 @@ from pathlib import Path
 from accord.agency import book
 from accord.agency.desk import Desk
 from accord.agency.keeper import Keeper
+from accord.agency.keydesk import retired_decryptors
 from accord.agency.voice import Voice
 from accord.client.home import Home, PrivateKey
 from accord.client.http import NodeClient
@@ -18,7 +19,7 @@ from accord.replica.replica import Identity, Replica
 from accord.statements.bodies import Role
 from accord.statements.confidential import load_decrypt_private
 from accord.wire.errors import Malformed, Unavailable
-from accord.wire.ids import TRIAL_PREFIX, TimeMs
+from accord.wire.ids import TRIAL_PREFIX, KeyId, TimeMs
 
 REPLICA_FILE = "replica.sqlite"
 
@@ -45,7 +46,9 @@ def identity_of(home: Home) -> Identity | None:
     if not keys:
         return None
     key_id, private = load_decrypt_private(keys[0].seed)
-    return Identity(home.member, key_id, private)
+    others = [load_decrypt_private(key.seed) for key in (*keys[1:], *retired_decryptors(home.path))]
+    former = tuple((KeyId(other), opened) for other, opened in others)
+    return Identity(home.member, key_id, private, former)
 
 
 def open_replica(home: Home, allow_trial: bool) -> Replica:

@@ -271,9 +271,12 @@ def load_keys(path: Path) -> tuple[PrivateKey, ...]:
     return tuple(load_key(file) for file in sorted((path / KEYS_FOLDER).glob("*.key")))
 
 
-def load_key(file: Path) -> PrivateKey:
-    """Raises: Malformed, naming the file and the mend."""
-    name = KEY_NAME_RE.fullmatch(file.name)
+def load_key(file: Path, called: str | None = None) -> PrivateKey:
+    """`called` is its name as a key file, where the file has another one.
+
+    Raises: Malformed, naming the file and the mend.
+    """
+    name = KEY_NAME_RE.fullmatch(called or file.name)
     if name is None or name[1] not in set(Role):
         raise Malformed("home.key_name", key=file.name)
     if file.stat().st_mode & 0o077:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from accord.statements.batch import Batch
 from accord.statements.bodies import Body
 from accord.statements.confidential import Fault
+from accord.statements.feedback import Word
 from accord.wire.ids import GroupId, KeyId, TimeMs
 
 __all__ = ["Fault", "FoldedEntry", "VerifiedDelta"]
@@ -18,7 +19,8 @@ class FoldedEntry:
     `unopened` then says why: `not_released`, `no_key` (released to a group of ours under an
     epoch whose key we do not hold), or the code of an Unproven or Malformed blob. `faults` are the
     groups of ours that the batch did not reach though its publisher signed that it would, and
-    `lacking` the groups of ours whose wrap could not be looked at for want of a key.
+    `lacking` the groups of ours whose wrap could not be looked at for want of a key. `words` are
+    what a feedback entry says, where we are an agency that was told; else `unopened` says why not.
     """
 
     index: int
@@ -29,6 +31,7 @@ class FoldedEntry:
     unopened: str | None = None
     faults: tuple[Fault, ...] = ()
     lacking: tuple[GroupId, ...] = ()
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

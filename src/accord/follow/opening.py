@@ -5,14 +5,18 @@ the same fact for every holder of the same keys.
 Source: docs/spec/confidentiality.md.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import assert_never
+
+from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 
 from accord.follow.delta import FoldedEntry
-from accord.statements.bodies import BLOB_KINDS, Publish
+from accord.statements.bodies import BLOB_KINDS, Epoch, Feedback, Publish, Wrap
 from accord.statements.confidential import EpochKeys, open_release
+from accord.statements.feedback import open_feedback
 from accord.wire.errors import Malformed, Unproven
-from accord.wire.ids import ChainId, GroupId
+from accord.wire.ids import AGENCIES, ChainId, GroupId, KeyId, MemberId
 
 NOT_RELEASED = "not_released"
 NO_KEY = "no_key"
@@ -25,10 +29,41 @@ def wanted_blobs(
     ours = set(groups)
     for entry in entries:
         body = entry.body
-        if isinstance(body, BLOB_KINDS):
-            released = body.groups if isinstance(body, Publish) else (body.group,)
-            if ours.intersection(released):
-                yield entry.index, body.blob_sha256
+        if isinstance(body, BLOB_KINDS) and ours.intersection(released_to(body)):
+            yield entry.index, body.blob_sha256
+
+
+def released_to(body: Publish | Epoch | Wrap | Feedback) -> tuple[GroupId, ...]:
+    """The groups whose members read the blob of a statement."""
+    match body:
+        case Publish(groups=groups):
+            return groups
+        case Feedback():
+            return (AGENCIES,)
+        case Epoch(group=group) | Wrap(group=group):
+            return (group,)
+        case _:
+            assert_never(body)
+
+
+def hear_entry(
+    chain: ChainId,
+    entry: FoldedEntry,
+    blob: bytes | None,
+    member: MemberId,
+    keys: Mapping[KeyId, MLKEM768X25519PrivateKey],
+) -> FoldedEntry:
+    """A feedback entry with its words, or with the reason why there are none: `not_released`
+    where an agency came, or changed its keys and kept none, after it was sealed. Never raises
+    Unproven: who sealed it signed it, and the log goes on."""
+    body = entry.body
+    if not isinstance(body, Feedback):
+        return entry
+    try:
+        words = None if blob is None else open_feedback(chain, body, blob, member, keys)
+    except (Unproven, Malformed) as err:
+        return replace(entry, unopened=err.code)
+    return replace(entry, unopened=NOT_RELEASED) if words is None else replace(entry, words=words)
 
 
 def open_entry(

@@ -14,6 +14,7 @@ from accord.ledger.governance import advance, apply_propose, apply_rule, apply_v
 from accord.ledger.listings import (
     apply_approve,
     apply_dispute,
+    apply_feedback,
     apply_publish,
     check_endorse,
     check_withdraw,
@@ -48,6 +49,7 @@ from accord.statements.bodies import (
     Dispute,
     Endorse,
     Epoch,
+    Feedback,
     Keyset,
     Propose,
     Publish,
@@ -60,6 +62,7 @@ from accord.statements.bodies import (
 )
 from accord.statements.confidential import parse_batch_blob, parse_epoch_blob
 from accord.statements.envelope import Envelope, Transaction, parse_envelope
+from accord.statements.feedback import fits, parse_feedback_blob, wrapped_to
 from accord.wire.digests import sha256
 from accord.wire.errors import Malformed, Unavailable, Unproven
 from accord.wire.ids import ChainId, TimeMs
@@ -86,6 +89,7 @@ SPEAKERS: dict[type[Body], Role] = {
     Acknowledge: Role.KEEPER,
     Wrap: Role.KEEPER,
     Attest: Role.SCANNER,
+    Feedback: Role.REPORTER,
 }
 
 
@@ -118,7 +122,11 @@ def check_blob(transaction: Transaction) -> RejectCode | None:
     return None if agrees else RejectCode.BLOB_HEADER
 
 
-def _header_agrees(body: Publish | Epoch | Wrap, blob: bytes) -> bool:
+def _header_agrees(body: Publish | Epoch | Wrap | Feedback, blob: bytes) -> bool:
+    if isinstance(body, Feedback):
+        said = parse_feedback_blob(blob)
+        is_told = wrapped_to(said) == body.recipients_sha256
+        return said.platform == body.header.member and is_told and fits(said, body.count)
     if isinstance(body, Publish):
         batch = parse_batch_blob(blob)
         wrapped = tuple((wrap.group, wrap.epoch) for wrap in batch.wraps)
@@ -258,5 +266,7 @@ def _handle(
             return apply_wrap(draft, body, now)
         case Attest():
             return RejectCode.ATTESTATION_AHEAD if body.size > entry else None
+        case Feedback():
+            return apply_feedback(draft, body, now)
         case _:
             assert_never(body)

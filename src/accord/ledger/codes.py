@@ -48,6 +48,7 @@ class RejectCode(IntEnum):
     BAD_RULE_SET = 38
     CLASS_NOT_ADMITTED = 39
     KEYSET_SUSPENDED = 40
+    FEEDBACK_QUOTA = 41
 
     @property
     def code(self) -> str:

@@ -6,12 +6,30 @@ Source: docs/spec/ledger.md, section Listings.
 from dataclasses import replace
 
 from accord.ledger.codes import RejectCode
-from accord.ledger.epochs import check_publish
+from accord.ledger.epochs import check_publish, recipients_of
 from accord.ledger.membership import DAY_MS, parameters
-from accord.ledger.state import PUBLICATIONS, TALLIES, Draft, PublicationRow, index_key
-from accord.statements.bodies import Approve, Dispute, Endorse, Publish, RefRange, Withdraw
+from accord.ledger.state import (
+    FEEDBACK,
+    PUBLICATIONS,
+    TALLIES,
+    Draft,
+    FeedbackRow,
+    PublicationRow,
+    index_key,
+)
+from accord.statements.bodies import (
+    Approve,
+    Dispute,
+    Endorse,
+    Feedback,
+    Publish,
+    RefRange,
+    Withdraw,
+)
+from accord.statements.feedback import recipients_sha256
 from accord.wire.errors import Broken
-from accord.wire.ids import MemberId, OperatorId, TimeMs
+from accord.wire.ids import AGENCIES, MemberId, OperatorId, TimeMs
+from accord.wire.limits import FEEDBACK_DAY_STATEMENTS_MAX, FEEDBACK_DAY_WORDS_MAX
 
 
 def apply_publish(
@@ -97,3 +115,22 @@ def _check_refs(draft: Draft, refs: tuple[RefRange, ...]) -> RejectCode | None:
 def _batches(draft: Draft, refs: tuple[RefRange, ...]) -> list[PublicationRow]:
     rows = (draft.get(PUBLICATIONS, index_key(entry)) for entry in sorted({r.entry for r in refs}))
     return [row for row in rows if row is not None]
+
+
+def apply_feedback(draft: Draft, body: Feedback, now: TimeMs) -> RejectCode | None:
+    """Within the platform's quota of a day, and told to every agency that has a key to open it.
+
+    What it says of which listings nobody here can see: a word about none, or about one that the
+    platform was never given, counts nowhere (registry.feedback).
+    """
+    member, day = body.header.member.encode(), now // DAY_MS
+    row = draft.get(FEEDBACK, member)
+    statements, words = (0, 0) if row is None or row.day != day else (row.statements, row.words)
+    said = FeedbackRow(day, statements + 1, words + body.count)
+    is_much = said.words > FEEDBACK_DAY_WORDS_MAX
+    if is_much or said.statements > FEEDBACK_DAY_STATEMENTS_MAX:
+        return RejectCode.FEEDBACK_QUOTA
+    if body.recipients_sha256 != recipients_sha256(recipients_of(draft, AGENCIES)):
+        return RejectCode.WRONG_RECIPIENTS
+    draft.put(FEEDBACK, member, said)
+    return None

@@ -195,6 +195,16 @@ class TallyRow:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedbackRow:
+    """How much a platform said of listings in the newest day, numbered since 1970, in which it
+    said anything."""
+
+    day: Index
+    statements: Annotated[int, Uint(1, 2**31)]
+    words: Annotated[int, Uint(1, 2**31)]
+
+
+@dataclass(frozen=True, slots=True)
 class ConsortiumRow:
     """The clock and counters of the fold."""
 
@@ -221,6 +231,7 @@ AGENDA = Table("agenda", AgendaRow)
 COMPROMISES = Table("compromises", CompromiseRow)
 CONSORTIUM = Table("consortium", ConsortiumRow)
 EPOCHS = Table("epochs", EpochRow)
+FEEDBACK = Table("feedback", FeedbackRow)
 KEYS = Table("keys", KeyRow, bucket_bytes=1)
 KEYSETS = Table("keysets", KeysetRow)
 PARAMETERS = Table("parameters", Parameters)
@@ -239,6 +250,7 @@ TABLES: dict[str, Table[object]] = {
         COMPROMISES,
         CONSORTIUM,
         EPOCHS,
+        FEEDBACK,
         KEYS,
         KEYSETS,
         PARAMETERS,

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 from accord.follow.delta import FoldedEntry
 from accord.follow.follower import Follower, Freshness, Pull, Staged
 from accord.follow.keyring import Keyring
-from accord.follow.opening import open_entry, wanted_blobs
+from accord.follow.opening import hear_entry, open_entry, released_to, wanted_blobs
 from accord.ledger.apply import FOLDS
 from accord.ledger.genesis import Founding
 from accord.ledger.membership import groups_of
@@ -23,7 +23,7 @@ from accord.ledger.views import policy_of
 from accord.replica.past import Past
 from accord.replica.source import LogSource, Progress, no_progress
 from accord.replica.store import ReplicaStore
-from accord.statements.bodies import Epoch, Publish, Wrap
+from accord.statements.bodies import Epoch, Feedback, Publish, Wrap
 from accord.statements.entries import parse_entry
 from accord.statements.envelope import parse_envelope
 from accord.tlog.checkpoint import parse_checkpoint
@@ -33,18 +33,27 @@ from accord.tlog.policy import VerifiedCheckpoint
 from accord.tlog.tiles import parse_bundle
 from accord.wire.digests import sha256
 from accord.wire.errors import Broken, Malformed, Unavailable, Unproven
-from accord.wire.ids import ChainId, GroupId, MemberId, TimeMs
+from accord.wire.ids import ChainId, GroupId, KeyId, MemberId, TimeMs
 
 FOLD_AT_ONCE = 1024  # Entries held in memory while folding.
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose replica it is: the member and the decryptor key that opens its group keys."""
+    """Whose replica it is: the member and the decryptor key that opens its group keys.
+
+    `former` are decryptor keys that it has put aside: one key opens all batches, but feedback was
+    sealed to the keys of its day.
+    """
 
     member: MemberId
     key_id: bytes
     private: MLKEM768X25519PrivateKey
+    former: tuple[tuple[KeyId, MLKEM768X25519PrivateKey], ...] = ()
+
+    @property
+    def keys(self) -> dict[KeyId, MLKEM768X25519PrivateKey]:
+        return {**dict(self.former), KeyId(self.key_id): self.private}
 
 
 class Replica:
@@ -311,15 +320,19 @@ class Replica:
 
         Raises: Unproven with `replica.tampered` if a stored blob was exchanged.
         """
-        ours = set(self.groups)
+        ours, who = set(self.groups), self._identity
+        keys = {} if who is None else who.keys
         end = self.size
         for start in range(first, end, FOLD_AT_ONCE):
             for entry in self._entries(start, min(end, start + FOLD_AT_ONCE)):
                 body, blob = entry.body, None
-                if isinstance(body, Publish) and ours.intersection(body.groups):
+                if isinstance(body, Publish | Feedback) and ours.intersection(released_to(body)):
                     blob = self.blob(body.blob_sha256)
                 chain = self._founding.chain_at(entry.index)
-                yield open_entry(chain, entry, blob, self.keyring.keys, ours)
+                if isinstance(body, Feedback) and who is not None:
+                    yield hear_entry(chain, entry, blob, who.member, keys)
+                else:
+                    yield open_entry(chain, entry, blob, self.keyring.keys, ours)
 
     def leaves(self, first: int, end: int) -> list[bytes]:
         """Proved leaves, as the log holds them."""

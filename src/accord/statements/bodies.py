@@ -28,6 +28,7 @@ from accord.wire.limits import (
     AGENCIES_MAX,
     BATCH_LISTINGS_MAX,
     CLASSES_MAX,
+    FEEDBACK_WORDS_MAX,
     GROUPS_MAX,
     JURISDICTIONS_MAX,
     KEYS_MAX,
@@ -401,6 +402,21 @@ class Attest:
     build: Annotated[str, Text(1, 64)]
 
 
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A platform's reviewers on listings that matched; the words are in the blob, for agencies.
+
+    `recipients_sha256` is over the agencies' decryptor keys in force, all of them, in order
+    (`feedback.recipients_sha256`): no agency is left out unseen.
+    """
+
+    KIND: ClassVar[str] = "feedback"
+    header: Header
+    count: Annotated[int, Uint(1, FEEDBACK_WORDS_MAX)]
+    recipients_sha256: Sha256
+    blob_sha256: Sha256
+
+
 Body: TypeAlias = (
     Publish
     | Approve
@@ -415,6 +431,7 @@ Body: TypeAlias = (
     | Acknowledge
     | Wrap
     | Attest
+    | Feedback
 )
 KINDS: dict[str, type[Body]] = {
     kind.KIND: kind
@@ -432,9 +449,10 @@ KINDS: dict[str, type[Body]] = {
         Acknowledge,
         Wrap,
         Attest,
+        Feedback,
     )
 }
-BLOB_KINDS = (Publish, Epoch, Wrap)  # Kinds that travel with a blob.
+BLOB_KINDS = (Publish, Epoch, Wrap, Feedback)  # Kinds that travel with a blob.
 _HEADER = tuple(field.name for field in fields(Header))
 
 

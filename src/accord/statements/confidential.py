@@ -243,7 +243,7 @@ def open_release(chain: ChainId, body: Publish, raw: bytes, keys: EpochKeys) -> 
 
 def _open_payload(chain: ChainId, body: Publish, blob: BatchBlob, content_key: bytes) -> Batch:
     aad = payload_aad(chain, blob.agency, blob.suite, blob.commitment)
-    padded = _aead_open(derive(content_key, "payload"), blob.ciphertext, aad)
+    padded = aead_open(derive(content_key, "payload"), blob.ciphertext, aad)
     batch = parse_batch(unpad(padded))
     if batch.count != body.count:
         raise Unproven("confidential.count")
@@ -254,7 +254,7 @@ def _open_wrap(chain: ChainId, blob: BatchBlob, wrap: GroupWrap, epoch_key: byte
     key = derive(epoch_key, wrap_purpose(blob.commitment))
     aad = wrap_aad(chain, wrap.group, wrap.epoch, blob.commitment)
     try:
-        content_key = _aead_open(key, wrap.wrapped, aad)
+        content_key = aead_open(key, wrap.wrapped, aad)
     except Unproven as err:
         raise Unproven("confidential.wrap", group=wrap.group) from err
     if content_commitment(content_key) != blob.commitment:
@@ -292,10 +292,11 @@ def open_previous(chain: ChainId, blob: EpochBlob, epoch_key: bytes) -> bytes | 
     if blob.previous is None:
         return None
     aad = previous_aad(chain, blob.group, blob.number)
-    return _aead_open(derive(epoch_key, "previous"), blob.previous, aad)
+    return aead_open(derive(epoch_key, "previous"), blob.previous, aad)
 
 
-def _aead_open(key: bytes, ciphertext: bytes, aad: bytes) -> bytes:
+def aead_open(key: bytes, ciphertext: bytes, aad: bytes) -> bytes:
+    """The plaintext under a key that sealed it alone. Raises: Unproven."""
     try:
         return ChaCha20Poly1305(key).decrypt(NONCE, ciphertext, aad)
     except InvalidTag as err:

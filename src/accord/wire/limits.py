@@ -23,6 +23,8 @@ GROUPS_MAX: Final = 16  # Release groups of one batch, one platform, one consort
 AGENCIES_MAX: Final = 64  # Publishers and endorsers are bit masks in one 64-bit word.
 JURISDICTIONS_MAX: Final = 64  # Jurisdictions of one member.
 CLASSES_MAX: Final = 256  # Classes that a consortium admits: a closed list that people can read.
+FEEDBACK_WORDS_MAX: Final = 10_000  # In one statement: 150 KB.
+FEEDBACK_ALGORITHMS_MAX: Final = 16  # Algorithms that one statement's words name.
 STATEMENT_LIFE_MS_MAX: Final = 3_600_000  # `not_after` lies at most an hour ahead of block time.
 
 # Ledger
@@ -36,6 +38,10 @@ ROTATION_GRACE_MS: Final = 600_000  # After a removal, publishing under the old 
 PROPOSALS_OPEN_MAX: Final = 64  # Undecided proposals of one agency: each entry looks at all.
 CONTINUATIONS_MAX: Final = 16  # Times a consortium goes on from a new genesis; each is a calamity.
 STATEMENTS_HOUR_MAX: Final = 36_000  # Of one member: what the ledger must remember stays small.
+# Of one platform in a day: reviewers of 100,000 files, said in batches five minutes apart. With a
+# wrap for each of 64 agencies a day of it is at most 24 MB in every store.
+FEEDBACK_DAY_WORDS_MAX: Final = 100_000
+FEEDBACK_DAY_STATEMENTS_MAX: Final = 288
 
 # Log
 COSIGNATURES_MAX: Final = 128  # Signature lines of one checkpoint.
