@@ -19,6 +19,7 @@ from accord.cli import (
     founding,
     governance,
     keys,
+    listed,
     local,
     members,
     mirror,
@@ -62,6 +63,7 @@ def _root(
 fingerprint.register(app)
 node.register(app)
 mirror.register(node.log_app)
+listed.register(node.log_app)
 founding.register(app)
 continuing.register(founding.agency_app, founding.genesis_app, node.node_app)
 members.register(app)

@@ -91,7 +91,7 @@ def listing_view(snapshot: Snapshot, ref: ListingRef) -> ListingView:
         publisher=snapshot.agencies[snapshot.publisher[row]],
         class_code=snapshot.classes[snapshot.class_of[row]],
         media=Media(int(snapshot.media[row])),
-        status=_STATUS[int(_statuses(snapshot)[row])],
+        status=_STATUS[int(statuses(snapshot)[row])],
         schemes=tuple(s for s in SCHEMES if snapshot.values[s].value_of(row) is not None),
         pdq_quality=int(snapshot.pdq_quality[places[0]]) if there[0] else None,
         published_ms=int(snapshot.batches.time_ms[batch]),
@@ -123,7 +123,7 @@ def counts(snapshot: Snapshot) -> tuple[Count, ...]:
     """Listings by agency, class and status: safe to publish."""
     if not snapshot.count:
         return ()
-    keys = np.stack([snapshot.publisher, snapshot.class_of, _statuses(snapshot)], axis=1)
+    keys = np.stack([snapshot.publisher, snapshot.class_of, statuses(snapshot)], axis=1)
     kinds, totals = np.unique(keys, axis=0, return_counts=True)
     found = [
         Count(
@@ -166,13 +166,13 @@ def find(
 
 def listed_rows(snapshot: Snapshot) -> Rows:
     """Approved and not withdrawn: what an agency takes home, ascending."""
-    status = _statuses(snapshot)
+    status = statuses(snapshot)
     wanted: Flags = status == _STATUS.index(Status.LISTED)
     wanted |= status == _STATUS.index(Status.DISPUTED)
     return np.flatnonzero(wanted).astype(np.uint32)
 
 
-def _statuses(snapshot: Snapshot) -> Rows:
+def statuses(snapshot: Snapshot) -> Rows:
     """The status of each row, as a place in `Status`."""
     batches = snapshot.batches
     approved = np.repeat(batches.approved != NOT_APPROVED, batches.count)

@@ -154,5 +154,7 @@ SYNC_SLACK_MS: Final = 60_000  # Added to each deadline, which counts from block
 BACKDATED_SLACK_MS: Final = 7_200_000  # A statement may be an hour old when logged, clocks differ.
 FINDINGS_MAX: Final = 20  # Violations of one kind that a verdict names; it counts them all.
 AUDIT_LEAVES_MAX: Final = 20_000_000  # Receipts one audit reads.
+ANSWER_ITEMS_MAX: Final = 131  # Values of one answer about the list: 128 frames, three digests.
+ANSWER_FILE_BYTES_MAX: Final = 131_072  # Its file: 300 bytes a value.
 KEEPER_TURN_MS: Final = 5_000  # Each keeper's head start over the next; a block takes about 1 s.
 STATEMENT_LIFE_MS: Final = 600_000  # What our statements ask for: clocks may be minutes apart.
