@@ -93,6 +93,7 @@ def listing_of(found: "Fingerprinted | Unhashable", class_code: ClassCode) -> Li
         media=Media.ANIMATION if found.facts.frames > 1 else Media.IMAGE,
         pdq=found.main.bits,
         pdq_quality=found.main.quality,
+        photodna=found.pdq[0].photodna,
         md5=found.digests.md5,
         sha1=found.digests.sha1,
         sha256=found.digests.sha256,

@@ -161,7 +161,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 ) -> None:
     code = _admitted(home, parse_class(class_code))
     groups = [GroupId(name) for name in group or ["platforms"]]
-    listings, refused = _listings_under(paths, code, jobs, insecure_decoder)
+    listings, refused = _listings_under(paths, code, jobs, insecure_decoder, home)
     for one in refused:
         sys.stderr.write(f"refused {printable(one.path)}: {one.code}{in_words(one.code)}\n")
     if refused and not skip_refused:
@@ -226,12 +226,18 @@ def _admitted(home: Path, code: ClassCode) -> ClassCode:
 
 
 def _listings_under(
-    paths: Sequence[Path], code: ClassCode, jobs: int, insecure: bool
+    paths: Sequence[Path], code: ClassCode, jobs: int, insecure: bool, home: Path
 ) -> tuple["list[Listing]", list[_Refused]]:
     """Each file as a listing, equal files once, and the files that cannot be listed."""
     # Here and not above: the decoders would slow every other command's start.
     from accord.fingerprint import Unhashable, UnhashableCode  # noqa: PLC0415
-    from accord.media import DecoderPool, Unlisted, read_file, walk  # noqa: PLC0415
+    from accord.media import (  # noqa: PLC0415
+        DecoderPool,
+        Unlisted,
+        named_in,
+        read_file,
+        walk,
+    )
 
     found = list(walk(paths))
     workers = min(jobs or os.cpu_count() or 1, max(1, len(found)))
@@ -245,7 +251,7 @@ def _listings_under(
     listings: dict[bytes, Listing] = {}
     refused: list[_Refused] = []
     with (
-        DecoderPool(workers, insecure=insecure) as pool,
+        DecoderPool(workers, insecure=insecure, fingerprinter=named_in(home)) as pool,
         ThreadPoolExecutor(workers) as threads,
         _bar() as bar,
     ):

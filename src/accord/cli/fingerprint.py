@@ -62,14 +62,22 @@ def fingerprint(
         ),
     ] = None,
     insecure_decoder: InsecureDecoder = False,
+    fingerprinter: Annotated[
+        Path | None,
+        typer.Option(help="A fingerprinter.toml: PhotoDNA as well, by what is licensed here."),
+    ] = None,
     _: Annotated[bool, typer.Option("--json", help="JSON lines, as it prints anyway.")] = False,
 ) -> None:
-    from accord.media import DecoderPool, walk  # noqa: PLC0415  (see the top)
+    from accord.media import DecoderPool, load_named, walk  # noqa: PLC0415  (see the top)
 
     unhashable = 0
     found = list(walk(paths))
     workers = min(jobs or os.cpu_count() or 1, max(1, len(found)))
-    with DecoderPool(workers, insecure=insecure_decoder) as pool, _bar() as bar:
+    named = None if fingerprinter is None else load_named(fingerprinter)
+    with (
+        DecoderPool(workers, insecure=insecure_decoder, fingerprinter=named) as pool,
+        _bar() as bar,
+    ):
         task = bar.add_task("Fingerprinting", total=len(found))
         for path, answer in _answers(pool, found):
             line = line_of(path, answer)
@@ -124,11 +132,13 @@ def _digests(digests: "Digests") -> dict[str, object]:
 
 def _frame(view: "FramePdq") -> dict[str, object]:
     member: dict[str, object] = {"member": view.member} if view.member else {}
+    photodna = {} if view.photodna is None else {"photodna": view.photodna.hex()}
     return member | {
         "index": view.index,
         "time_ms": view.time_ms,
         "pdq": view.bits.hex(),
         "quality": view.quality,
+        **photodna,
     }
 
 

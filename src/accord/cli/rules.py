@@ -182,7 +182,7 @@ def explain(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     if scope not in set(Scope) or service not in set(Service):
         raise Malformed("cli.context", scope=scope[:20], service=service[:20])
     where = tuple(_jurisdiction(name) for name in jurisdiction or ())
-    query = _query(file, insecure_decoder)
+    query = _query(file, insecure_decoder, home)
     with closing(open_replica(open_home(home), trial)) as replica:
         back = _back_to(replica, at)
         screen = back.screen(MemberId(platform), replica.root_at(back.size))
@@ -206,15 +206,15 @@ def explain(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         raise typer.Exit(EXIT_MATCH)
 
 
-def _query(file: Path, insecure: bool) -> "Query":
+def _query(file: Path, insecure: bool, home: Path) -> "Query":
     from accord.fingerprint import Unhashable  # noqa: PLC0415
     from accord.matching import query_of  # noqa: PLC0415
-    from accord.media import DecoderPool, read_file  # noqa: PLC0415
+    from accord.media import DecoderPool, named_in, read_file  # noqa: PLC0415
 
     data = read_file(file)
     if isinstance(data, Unhashable):
         raise Malformed("cli.file", path=str(file), why=data.code.value)
-    with DecoderPool(1, insecure=insecure) as pool:
+    with DecoderPool(1, insecure=insecure, fingerprinter=named_in(home)) as pool:
         return query_of(pool.fingerprint(data))
 
 

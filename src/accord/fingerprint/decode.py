@@ -23,7 +23,8 @@ from accord.fingerprint.containers import ContainerName, container_of, has_zip_a
 from accord.fingerprint.embedded import beside
 from accord.fingerprint.formats import ANIMATED, FORMATS, FormatName, format_of, is_cut
 from accord.fingerprint.jpeg import scaled_fingerprint
-from accord.fingerprint.pixels import fingerprints_of, pdq_of
+from accord.fingerprint.pixels import Shown, fingerprints_of, shown_of
+from accord.fingerprint.second import is_used
 from accord.fingerprint.types import (
     VIEWS_MAX,
     Decoding,
@@ -108,6 +109,21 @@ def digests_of(data: bytes) -> Digests:
 
 def examine(data: bytes, decoding: Decoding = Decoding.EXACT) -> Examined | UnhashableCode:
     """The part of `fingerprint_bytes` that runs decoders, as a worker runs it."""
+    if not is_used():
+        return _examine(data, decoding)
+    answer = _examine(data, Decoding.EXACT)  # A scaled decoding has nothing to show another.
+    lacking = (
+        view.member
+        for view in (answer.pdq if isinstance(answer, Examined) else ())
+        if view.photodna is None and view.quality >= PDQ_QUALITY_MIN
+    )
+    member = next(lacking, None)
+    if member is None or not isinstance(answer, Examined) or answer.unseen is not None:
+        return answer
+    return replace(answer, unseen=Unseen(UnhashableCode.FINGERPRINTER, member))
+
+
+def _examine(data: bytes, decoding: Decoding) -> Examined | UnhashableCode:
     if not data:
         return UnhashableCode.EMPTY
     if len(data) > IMAGE_BYTES_MAX:
@@ -216,13 +232,13 @@ def _examine_image(image: Image.Image, name: FormatName, data: bytes) -> Examine
     image.load()
     _check_size(image)  # A decoder may learn the true size only while it decodes.
     width, height = upright_size(image, orientation_of(image))
-    views = [FramePdq(main, 0, f.bits, f.quality) for f in fingerprints_of(image)]
+    views = [_view(main, 0, shown) for shown in fingerprints_of(image)]
     frames = max(1, getattr(image, "n_frames", 1)) if name in ANIMATED else 1
     if frames > 1:
         if frames * width * height > ANIMATION_PIXELS_MAX:
             raise _Refused(UnhashableCode.TOO_LARGE)
         for index, time_ms in _sampled(image, name, main, frames):
-            views += [FramePdq(index, time_ms, f.bits, f.quality) for f in fingerprints_of(image)]
+            views += [_view(index, time_ms, shown) for shown in fingerprints_of(image)]
     unseen: Unseen | None = None
     if name in ("tiff", "ico"):
         pages = _pages(image) if name == "tiff" else _icons(image)
@@ -231,6 +247,10 @@ def _examine_image(image: Image.Image, name: FormatName, data: bytes) -> Examine
         more, unseen = _beside(data, views[0].fingerprint, image)
         views += more
     return Examined(tuple(views), MediaFacts(name, width, height, frames), unseen=unseen)
+
+
+def _view(index: int, time_ms: int, shown: Shown) -> FramePdq:
+    return FramePdq(index, time_ms, shown.pdq.bits, shown.pdq.quality, photodna=shown.photodna)
 
 
 def _views_of(pictures: Iterator[Image.Image], start: int, pixels: int) -> Iterator[FramePdq]:
@@ -242,8 +262,8 @@ def _views_of(pictures: Iterator[Image.Image], start: int, pixels: int) -> Itera
             raise _Refused(UnhashableCode.TOO_LARGE)
         picture.load()
         _check_size(picture)
-        for found in fingerprints_of(picture):
-            yield FramePdq(index, 0, found.bits, found.quality)
+        for shown in fingerprints_of(picture):
+            yield _view(index, 0, shown)
 
 
 def _pages(image: Image.Image) -> Iterator[Image.Image]:
@@ -283,7 +303,7 @@ def _beside(
     unseen: Unseen | None = None
     thumbnail = _other_thumbnail(found.thumbnail, main, image)
     if thumbnail is not None:
-        views.append(FramePdq(1, 0, thumbnail.bits, thumbnail.quality))
+        views.append(_view(1, 0, thumbnail))
     if len(found.after) > PICTURES_BESIDE_MAX:
         unseen = Unseen(UnhashableCode.TOO_LARGE)
     pixels = image.width * image.height
@@ -301,19 +321,19 @@ def _beside(
     return views, unseen
 
 
-def _other_thumbnail(thumbnail: bytes, main: Fingerprint, image: Image.Image) -> Fingerprint | None:
-    """The fingerprint of an EXIF thumbnail if it plainly shows something else than its picture."""
+def _other_thumbnail(thumbnail: bytes, main: Fingerprint, image: Image.Image) -> Shown | None:
+    """What comes of an EXIF thumbnail if it plainly shows something else than its picture."""
     if not thumbnail:
         return None
     try:
         small = Image.open(io.BytesIO(thumbnail), formats=[FORMATS["jpeg"]])
         if small.width * small.height > _THUMBNAIL_PIXELS_MAX:
             return None
-        found = pdq_of(small.convert("RGB"), orientation_of(image))
+        found = shown_of(small.convert("RGB"), orientation_of(image))
     except _DECODER_ERRORS:
         return None
-    is_other = distance_bits(found.bits, main.bits) > _THUMBNAIL_BITS_MAX
-    return found if is_other and found.quality >= PDQ_QUALITY_MIN else None
+    is_other = distance_bits(found.pdq.bits, main.bits) > _THUMBNAIL_BITS_MAX
+    return found if is_other and found.pdq.quality >= PDQ_QUALITY_MIN else None
 
 
 def _check_size(image: Image.Image) -> None:

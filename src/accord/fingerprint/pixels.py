@@ -7,6 +7,7 @@ Source: docs/spec/fingerprint.md, sections 3 to 7.
 """
 
 import io
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image, ImageCms
 
 from accord.fingerprint.pdq import NOTHING, SIDE_MIN
 from accord.fingerprint.pdq_native import kernel_of
+from accord.fingerprint.second import is_used, second_of
 from accord.fingerprint.types import Fingerprint
 from accord.fingerprint.upright import TURNS, orientation_of, upright_size, upright_strips
 
@@ -26,20 +28,38 @@ _BLACK: Final = (0, 0, 0, 255)
 _KERNEL: Final = kernel_of()
 
 
-def fingerprints_of(frame: Image.Image) -> tuple[Fingerprint, ...]:
-    """PDQ of a loaded frame, upright: on white, and on black where that gives other bits."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What one upright, opaque picture comes to: its PDQ, and a PhotoDNA where one was made."""
+
+    pdq: Fingerprint
+    photodna: bytes | None = None
+
+
+def fingerprints_of(frame: Image.Image) -> tuple[Shown, ...]:
+    """Of a loaded frame, upright: on white, and on black where that gives another PDQ."""
     whole = _to_resampled(frame)
     orientation = orientation_of(frame)
     if _is_opaque(whole):
-        return (pdq_of(whole, orientation),)
+        return (shown_of(whole, orientation),)
     turn = TURNS.get(orientation)
     small = _to_colour(_shrink(whole), frame)
-    found: list[Fingerprint] = []
+    found: list[Shown] = []
     for picture in _backed(small if turn is None else small.transpose(turn)):
-        fingerprint = pdq_of(picture)
-        if all(fingerprint.bits != known.bits for known in found):
-            found.append(fingerprint)
+        shown = shown_of(picture)
+        if all(shown.pdq.bits != known.pdq.bits for known in found):
+            found.append(shown)
     return tuple(found)
+
+
+def shown_of(picture: Image.Image, orientation: int = 1) -> Shown:
+    """Of a loaded, opaque RGB, RGBA or grey picture, turned upright."""
+    pdq = pdq_of(picture, orientation)
+    if not is_used():
+        return Shown(pdq)
+    turn = TURNS.get(orientation)
+    small = _shrink(picture)
+    return Shown(pdq, second_of(small if turn is None else small.transpose(turn)))
 
 
 def pdq_of(picture: Image.Image, orientation: int = 1) -> Fingerprint:

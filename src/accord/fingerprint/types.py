@@ -14,6 +14,7 @@ from accord.wire.record import Count, Size, Text, Uint
 
 PDQ_BYTES: Final = 32
 PDQ_QUALITY_TOP: Final = 100
+PHOTODNA_BYTES: Final = 144
 VIEWS_MAX: Final = 2 * IMAGE_FRAMES_MAX  # Each sampled frame, on white and on black.
 
 
@@ -56,6 +57,7 @@ class FramePdq:
 
     A frame whose transparency matters comes twice: first on white, then, with the same index,
     on black. `member` is the number of the file in an archive that shows it, 0 outside of one.
+    `photodna` is there where a fingerprinter for it is in use and had a value for the frame.
     """
 
     index: Annotated[int, Uint(0, 2**31 - 1)]
@@ -63,6 +65,7 @@ class FramePdq:
     bits: Annotated[bytes, Size(PDQ_BYTES, PDQ_BYTES)]
     quality: Annotated[int, Uint(0, PDQ_QUALITY_TOP)]
     member: Annotated[int, Uint(0, ARCHIVE_MEMBERS_MAX + 1)] = 0
+    photodna: Annotated[bytes, Size(PHOTODNA_BYTES, PHOTODNA_BYTES)] | None = None
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -107,6 +110,7 @@ class UnhashableCode(StrEnum):
     TOO_FLAT = "image.too_flat"
     TIMEOUT = "image.timeout"
     CRASHED = "image.crashed"
+    FINGERPRINTER = "image.fingerprinter"
     UNREADABLE = "file.unreadable"
     ARCHIVE_ENCRYPTED = "archive.encrypted"
     ARCHIVE_NO_PICTURES = "archive.no_pictures"
@@ -123,6 +127,7 @@ REASONS: Final[dict[UnhashableCode, str]] = {
     UnhashableCode.TOO_FLAT: "too little detail to tell this picture from others",
     UnhashableCode.TIMEOUT: "decoding took longer than the limit",
     UnhashableCode.CRASHED: "the decoder died on this file",
+    UnhashableCode.FINGERPRINTER: "the installed fingerprinter has no value for a picture of it",
     UnhashableCode.UNREADABLE: "not a regular file, or it may not be read",
     UnhashableCode.ARCHIVE_ENCRYPTED: "a file in the archive is encrypted",
     UnhashableCode.ARCHIVE_NO_PICTURES: "the archive or document holds no picture",

@@ -38,6 +38,7 @@ class Query:
     is_exact: bool = True  # Else frames may be `PDQ_DRIFT_MAX` bits off: see `Screen.may_match`.
     vectors: tuple[tuple[Algorithm, bytes], ...] = ()  # Perceptual, beside PDQ: PhotoDNA.
     members: tuple[int, ...] = ()
+    vector_members: tuple[int, ...] = ()  # Of `vectors`, as `members` are of `frames`.
     unseen_member: int = 0  # The first one that `undetermined` is about.
 
     def __post_init__(self) -> None:
@@ -49,6 +50,8 @@ class Query:
                 raise Malformed("query.vector", algorithm=algorithm.value)
         if self.members and len(self.members) != len(self.frames):
             raise Malformed("query.members", got=len(self.members))
+        if self.vector_members and len(self.vector_members) != len(self.vectors):
+            raise Malformed("query.members", got=len(self.vector_members))
 
     def __repr__(self) -> str:
         return f"Query({len(self.digests)} digests, {len(self.frames)} frames)"
@@ -67,12 +70,17 @@ def query_of(found: Fingerprinted | Unhashable) -> Query:
         return Query(digests, undetermined=found.code.value)
     frames = tuple(frame.fingerprint for frame in found.pdq)
     members = tuple(frame.member for frame in found.pdq)
+    vectors = dict.fromkeys(
+        (frame.member, frame.photodna) for frame in found.pdq if frame.photodna is not None
+    )
     return Query(
         digests,
         frames,
         None if found.unseen is None else found.unseen.code.value,
         is_exact=found.is_exact,
+        vectors=tuple((Algorithm.PHOTODNA, vector) for _, vector in vectors),
         members=members if any(members) else (),
+        vector_members=tuple(member for member, _ in vectors) if any(members) else (),
         unseen_member=0 if found.unseen is None else found.unseen.member,
     )
 

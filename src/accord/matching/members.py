@@ -7,10 +7,11 @@ Source: docs/spec/decisions.md, section 8.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from accord.matching.decision import Answer, Decision, Query, Verdict
 
+_Item = TypeVar("_Item")
 _STRICTNESS: Final = (None, Answer.NO_MATCH, Answer.UNDETERMINED, Answer.MATCH)
 
 
@@ -22,15 +23,13 @@ def parts_of(query: Query) -> tuple[tuple[int, Query], ...]:
     members = query.members or (0,) * len(query.frames)
     if not any(members) and not (query.frames and query.undetermined):
         return ()
+    vector_members = query.vector_members or (0,) * len(query.vectors)
     parts = [
         (
             number,
             Query(
-                frames=tuple(
-                    frame
-                    for frame, member in zip(query.frames, members, strict=True)
-                    if member == number
-                )
+                frames=_of(number, query.frames, members),
+                vectors=_of(number, query.vectors, vector_members),
             ),
         )
         for number in dict.fromkeys(members)
@@ -38,6 +37,10 @@ def parts_of(query: Query) -> tuple[tuple[int, Query], ...]:
     if query.undetermined is not None:
         parts.append((query.unseen_member, Query(undetermined=query.undetermined)))
     return tuple(parts)
+
+
+def _of(number: int, items: Sequence[_Item], members: Sequence[int]) -> tuple[_Item, ...]:
+    return tuple(item for item, member in zip(items, members, strict=True) if member == number)
 
 
 def strictest(joint: Decision, numbers: Sequence[int], decisions: Sequence[Decision]) -> Decision:

@@ -24,6 +24,7 @@ from accord.fingerprint import (
     answer_of,
     digests_of,
 )
+from accord.media.fingerprinters import Named
 from accord.media.lock import is_weak
 from accord.media.process import (
     INSECURE_ARGV,
@@ -32,7 +33,7 @@ from accord.media.process import (
     TookTooLong,
     WorkerProcess,
 )
-from accord.media.worker import parse_answer
+from accord.media.worker import FINGERPRINTER, parse_answer
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.limits import (
     DECODE_WAIT_MS,
@@ -50,13 +51,15 @@ class DecoderPool:
     """`workers` decoder processes, started on first use. Safe to share between threads.
 
     `insecure`: workers with limits of memory and files alone, where a system has no more.
+    `fingerprinter`: an installed one that looks at every picture, too.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what a pool may be told)
         self,
         workers: int,
         *,
         insecure: bool = False,
+        fingerprinter: Named | None = None,
         argv: Sequence[str] | None = None,
         wait_ms: int = DECODE_WAIT_MS,
         files_max: int = DECODER_FILES_MAX,
@@ -68,7 +71,10 @@ class DecoderPool:
         if not 1 <= files_max <= DECODER_FILES_LIMIT:
             raise ValueError("a worker is recycled after 1 to 2,000 files")
         self.workers = workers
+        self.fingerprinter = fingerprinter
         self._argv = tuple(argv or (INSECURE_ARGV if insecure else WORKER_ARGV))
+        if fingerprinter is not None:
+            self._argv += (FINGERPRINTER + fingerprinter.as_argument(),)
         self._report = ""
         self._wait_ms = wait_ms
         self._files_max = files_max
@@ -85,7 +91,8 @@ class DecoderPool:
     def check(self) -> str:
         """How workers are locked, in words; starts one to find out, which then waits for a file.
 
-        Raises: Unavailable `media.sandbox`, `media.start`, `media.busy`, `media.closed`.
+        Raises: Unavailable `media.sandbox`, `media.fingerprinter`, `media.start`, `media.busy`,
+        `media.closed`.
         """
         slot, worker = self._slot(), None
         try:
@@ -104,7 +111,7 @@ class DecoderPool:
 
         Raises: Unavailable `media.busy` when too many wait already or no worker comes free in
         time, `media.start` when workers do not start, `media.sandbox` when they cannot be locked,
-        `media.closed`.
+        `media.fingerprinter` when they cannot load the one that was named, `media.closed`.
         """
         self._enter()
         try:

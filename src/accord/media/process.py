@@ -23,6 +23,7 @@ from accord.media.worker import (
     DECODING_BYTES,
     INSECURE,
     LENGTH_BYTES,
+    NO_FINGERPRINTER,
     READY,
     REFUSED,
 )
@@ -62,7 +63,8 @@ class WorkerProcess:
 
     def __init__(self, argv: Sequence[str] = WORKER_ARGV) -> None:
         """Raises: Unavailable `media.start`, when the worker does not get ready in
-        DECODER_START_MS; `media.sandbox`, when it cannot be locked.
+        DECODER_START_MS; `media.sandbox`, when it cannot be locked; `media.fingerprinter`, when
+        the one that was named does not load or work.
         """
         self.files_done = 0
         try:
@@ -99,6 +101,8 @@ class WorkerProcess:
             raise Unavailable("media.start") from err
         word, _, rest = said.partition(b" ")
         words = rest.decode(errors="replace")[:_REPORT_CHARACTERS_MAX]
+        if word == REFUSED and words.startswith(NO_FINGERPRINTER):
+            raise Unavailable("media.fingerprinter", why=words, mend="fingerprinter.toml")
         if word == REFUSED:
             raise Unavailable("media.sandbox", why=words, mend="`Decoders` in docs/operate.md")
         if word != READY:

@@ -16,13 +16,14 @@ import signal
 import sys
 import warnings
 import xml.etree.ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import BinaryIO, Final
 
 import pillow_heif
 from PIL import AvifImagePlugin, Image, ImageCms, ImageColor
 
-from accord.fingerprint import Decoding, Examined, UnhashableCode, examine
+from accord.fingerprint import Decoding, Examined, UnhashableCode, examine, second
+from accord.media.fingerprinters import load, parse_argument
 from accord.media.lock import Refused, limits_only, lock_down
 from accord.media.warmup import SAMPLES, container_samples, scaled_sample
 from accord.wire import cbor
@@ -33,9 +34,11 @@ from accord.wire.record import dump_record, load_record
 READY: Final = b"ready"
 REFUSED: Final = b"refused"
 INSECURE: Final = "--insecure"
+FINGERPRINTER: Final = "--fingerprinter="  # And `fingerprinters.Named` as an argument.
 LENGTH_BYTES: Final = 4
+NO_FINGERPRINTER: Final = "fingerprinter"  # How a refusal begins that is about it.
 DECODING_BYTES: Final = {Decoding.EXACT: b"e", Decoding.SCALED: b"s"}
-ANSWER_BYTES_MAX: Final = 65_536  # 128 views of about 60 bytes each, eight times over.
+ANSWER_BYTES_MAX: Final = 65_536  # 128 views of about 220 bytes each, twice over.
 # What codecs import at first use, when no file can be opened any more.
 _IMPORTED_LATE: Final = (copy, xml.etree.ElementTree, ImageColor)
 _TEXTS: Final = ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
@@ -62,8 +65,28 @@ def parse_answer(raw: bytes) -> Examined | UnhashableCode:
 
 
 def main() -> int:
-    warm_up()
+    try:
+        begin(sys.argv[1:])
+    except Refused as err:
+        _send(sys.stdout.buffer, REFUSED + f" {err}".encode())
+        return 1
     return run(examine, limits_only if INSECURE in sys.argv[1:] else lock_down)
+
+
+def begin(arguments: Sequence[str]) -> None:
+    """Loads what decodes, and the fingerprinter that was named, if one was. Raises: Refused."""
+    named = next(
+        (a.removeprefix(FINGERPRINTER) for a in arguments if a.startswith(FINGERPRINTER)), ""
+    )
+    if named:
+        try:
+            second.use(load(parse_argument(named)))
+        except Exception as err:  # Others' code, and nothing outside has been read yet.
+            raise Refused(f"{NO_FINGERPRINTER}: {err!r}") from err
+    warm_up()
+    shown = examine(scaled_sample()) if named else None
+    if isinstance(shown, Examined) and shown.pdq[0].photodna is None:
+        raise Refused(f"{NO_FINGERPRINTER}: it has no value for a plain picture")
 
 
 def warm_up() -> None:

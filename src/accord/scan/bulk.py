@@ -136,7 +136,7 @@ class Scan:
             known = self._state.find(path)
         if known is not None and known.identity != identity:
             known = None
-        version = version_of(self._screener.running.version, self._context)
+        version = self._version(self._screener.running)
         if known is not None and known.version == version:
             return FileAnswer(path, How.UNCHANGED, known.answer)
         return threads.submit(self._decide, _Job(path, item is path, identity, known))
@@ -152,15 +152,22 @@ class Scan:
         screened = self._screener.screen_query(query, self._context, running=running)
         answer = decision_fields(screened.decision, screened.running)
         answer["receipt"] = {"index": screened.receipt.index}
-        version = version_of(screened.running.version, self._context)
+        version = self._version(screened.running)
         # A file that changed while it was read is looked at again next time.
         is_lasting = is_lasting and job.identity is not None
         is_lasting = is_lasting and identity_of(job.path) == job.identity
         return _Done(job, query, how, answer, version, is_lasting)
 
     def _is_enough(self, query: Query, running: Running) -> bool:
-        """Whether a file need not be read again: a scaled decoding only says what is no match."""
+        """Whether a file need not be read again: a scaled decoding only says what is no match,
+        and what no fingerprinter saw is shown to one that is there now.
+        """
+        if self._screener.pool.fingerprinter is not None and query.frames and not query.vectors:
+            return False
         return query.is_exact or not running.screen.may_match(query, self._context)
+
+    def _version(self, running: Running) -> bytes:
+        return version_of(running.version, self._context, self._screener.pool.fingerprinter)
 
     def _look(self, job: _Job, running: Running) -> Query:
         if not job.is_listed:

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, cast
 
-from accord.fingerprint.types import VIEWS_MAX, Fingerprint
+from accord.fingerprint.types import PHOTODNA_BYTES, VIEWS_MAX, Fingerprint
 from accord.matching import Context, Query
+from accord.media import Named
 from accord.statements.rules import Algorithm
 from accord.wire import record
 from accord.wire.digests import labelled_sha256
 from accord.wire.errors import AccordError, Malformed, Unavailable
 from accord.wire.record import Compact, Count, Size, Text
 
+_Vector = Annotated[bytes, Size(PHOTODNA_BYTES, PHOTODNA_BYTES)]
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS files (
     name BLOB PRIMARY KEY, identity BLOB NOT NULL, looked BLOB NOT NULL, version BLOB NOT NULL,
@@ -41,16 +43,19 @@ class Looked:
     frames: Annotated[tuple[Fingerprint, ...], Count(0, VIEWS_MAX)]
     undetermined: Annotated[str, Text(1, 64)] | None
     is_exact: bool
+    photodna: Annotated[tuple[_Vector, ...], Count(0, VIEWS_MAX)]
 
     @property
     def query(self) -> Query:
         digests = tuple((row.algorithm, row.value) for row in self.digests)
-        return Query(digests, self.frames, self.undetermined, self.is_exact)
+        vectors = tuple((Algorithm.PHOTODNA, value) for value in self.photodna)
+        return Query(digests, self.frames, self.undetermined, self.is_exact, vectors)
 
 
 def looked_of(query: Query) -> Looked:
     rows = tuple(_Digest(name, value) for name, value in query.digests)
-    return Looked(rows, query.frames, query.undetermined, query.is_exact)
+    photodna = tuple(value for name, value in query.vectors if name is Algorithm.PHOTODNA)
+    return Looked(rows, query.frames, query.undetermined, query.is_exact, photodna)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +129,12 @@ def identity_of(path: Path) -> bytes | None:
     return labelled_sha256("scan-identity", *(str(fact).encode() for fact in facts))
 
 
-def version_of(list_version: bytes, context: Context) -> bytes:
-    """The list and the facts an answer was found under."""
+def version_of(list_version: bytes, context: Context, fingerprinter: Named | None) -> bytes:
+    """The list and the facts an answer was found under, and by what other fingerprinter."""
     names = ",".join(sorted(context.jurisdictions)).encode()
-    facts = (names, context.scope.value.encode(), context.service.value.encode())
+    facts = [names, context.scope.value.encode(), context.service.value.encode()]
+    if fingerprinter is not None:
+        facts.append(fingerprinter.as_argument().encode())
     return labelled_sha256("scan-version", list_version, *facts)
 
 

@@ -94,9 +94,9 @@ def parse_fingerprints(value: object) -> Query:
         if fields.get(name.value) is not None
     )
     vectors = tuple(
-        (name, _hex(fields[name.value], size, name.value))
+        (name, _hex(one, size, name.value))
         for name, size in _VECTORS
-        if fields.get(name.value) is not None
+        for one in _one_or_more(fields.get(name.value), name.value)
     )
     if not frames and not digests and not vectors:
         raise Malformed("screen.fingerprints", hint="none given")
@@ -105,6 +105,16 @@ def parse_fingerprints(value: object) -> Query:
         raise Malformed("screen.fingerprints", field="unseen")
     undetermined = unseen if frames or vectors else DIGESTS_ONLY
     return Query(digests, frames, undetermined, vectors=vectors)
+
+
+def _one_or_more(value: object, field: str) -> list[object]:
+    """A value of each picture that has one: by itself where it is the only one."""
+    if value is None:
+        return []
+    several = cast(list[object], value) if isinstance(value, list) else [value]
+    if not 0 < len(several) <= VIEWS_MAX:
+        raise Malformed("screen.fingerprints", field=field, limit=VIEWS_MAX)
+    return several
 
 
 def _frame(row: object) -> Fingerprint:
@@ -221,7 +231,11 @@ def fingerprints_view(query: Query) -> Json:
     """For the platform's own store, to ask again without reading the file again."""
     digests = {algorithm.value: digest.hex() for algorithm, digest in query.digests}
     frames = [{"bits": frame.bits.hex(), "quality": frame.quality} for frame in query.frames]
-    vectors = {algorithm.value: vector.hex() for algorithm, vector in query.vectors}
+    each = {
+        name.value: [vector.hex() for algorithm, vector in query.vectors if algorithm is name]
+        for name, _ in _VECTORS
+    }
+    vectors = {name: v if len(v) > 1 else v[0] for name, v in each.items() if v}
     # Whoever asks again by these asks again about a file that was not looked at whole.
     unseen = {"unseen": query.undetermined} if frames and query.undetermined else {}
     return {"pdq": frames, **vectors, **digests, **unseen}

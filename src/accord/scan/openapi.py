@@ -52,7 +52,7 @@ _FRAME: Schema = _object(
 _FINGERPRINTS: Schema = _object(
     {
         "pdq": _list(_FRAME, VIEWS_MAX),
-        "photodna": _hex(144),
+        "photodna": {"anyOf": [_hex(144), _list(_hex(144), VIEWS_MAX) | {"minItems": 1}]},
         "md5": _hex(16),
         "sha1": _hex(20),
         "sha256": _hex(32),

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from accord.client.home import Home
 from accord.fingerprint import Decoding
-from accord.media import DecoderPool
+from accord.media import DecoderPool, named_in
 from accord.replica.replica import Replica
 from accord.scan.attesting import Attester
 from accord.scan.index_store import IndexStore
@@ -98,7 +98,12 @@ def open_platform(  # noqa: PLR0913  (what a platform is opened with)
         undo.callback(receipts.close)
         if among is None:
             receipts.forget(clock())
-        pool = DecoderPool(workers, insecure=insecure, files_max=files_max)
+        pool = DecoderPool(
+            workers,
+            insecure=insecure,
+            fingerprinter=named_in(home.path),
+            files_max=files_max,
+        )
         undo.callback(pool.close)
         indexes = IndexStore(home.path / INDEX_DIRECTORY)
         screener = Screener(

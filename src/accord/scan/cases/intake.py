@@ -135,10 +135,11 @@ def _match(query: Query, reason: Reason, running: Running) -> Json:
 
 
 def _value(query: Query, algorithm: Algorithm) -> str:
-    """What of the file matched, as far as the query tells: of several frames, the main one."""
+    """What of the file matched, as far as the query tells: of several pictures, the main one."""
     if algorithm is Algorithm.PDQ:
         return query.frames[0].bits.hex() if query.frames else ""
-    return dict((*query.digests, *query.vectors)).get(algorithm, b"").hex()
+    values = (value for name, value in (*query.digests, *query.vectors) if name is algorithm)
+    return next(values, b"").hex()
 
 
 def _threshold(reason: Reason, running: Running) -> int | None:
