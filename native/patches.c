@@ -9,12 +9,19 @@
 #include <math.h>
 #include <string.h>
 
+#if ACCORD_X86
+#include <immintrin.h>
+#endif
+
 #define SIDE_MAX 1024
 #define SIDE_MIN 24    /* No octave is smaller. */
 #define LEVELS (PATCH_BLURS + 1)
 #define MIPS 6
 #define PAD 64         /* Floats beside a row while it is filtered; no radius is larger. */
 #define MOVES 4
+
+typedef float f8 __attribute__((vector_size(32)));
+typedef float f8_any __attribute__((vector_size(32), aligned(4))); /* Anywhere in memory. */
 
 struct picture {
     uint32_t width, height;
@@ -33,18 +40,73 @@ uint64_t accord_patches_room(uint32_t width, uint32_t height) {
     return area(width, height) * (LEVELS + PATCH_BLURS + 2) + 2 * SIDE_MAX + 4 * PAD;
 }
 
+/* ---- portable ---- */
+
+/* Between pixels, along straight lines; beyond the edge as on it. */
+static void sample_portable(const struct picture *p, const float *xs, const float *ys, int count,
+                            float *out) {
+    const int32_t width = (int32_t)p->width, last = width - 2, lowest = (int32_t)p->height - 2;
+    const float right = (float)(width - 1), low = (float)(lowest + 1);
+    for (int i = 0; i < count; i++) {
+        float x = xs[i], y = ys[i];
+        x = x < 0.0f ? 0.0f : x, y = y < 0.0f ? 0.0f : y;
+        x = x > right ? right : x, y = y > low ? low : y;
+        int32_t left = (int32_t)x, top = (int32_t)y;
+        left = left < last ? left : last;
+        top = top < lowest ? top : lowest;
+        const float across = x - (float)left, down = y - (float)top;
+        const float *from = p->at + (top * width + left); /* At most 1,024 each. */
+        const float a = from[0], b = from[1], c = from[width], e = from[width + 1];
+        const float above = a + across * (b - a), below = c + across * (e - c);
+        out[i] = above + down * (below - above);
+    }
+}
+
 #define TARGET
 #define PATH(name) name##_portable
 #include "patches_path.h"
 #undef PATH
 #undef TARGET
+#undef WIDE
 
 #if ACCORD_X86
+
+/* ---- AVX2 ---- */
+
+/* Eight at a time. Shape: count is a multiple of eight. */
+static __attribute__((target("avx2"))) void sample_avx2(const struct picture *p, const float *xs,
+                                                        const float *ys, int count, float *out) {
+    const int32_t width = (int32_t)p->width;
+    const __m256 right = _mm256_set1_ps((float)(width - 1)), none = _mm256_setzero_ps();
+    const __m256 low = _mm256_set1_ps((float)(p->height - 1));
+    const __m256i last = _mm256_set1_epi32(width - 2);
+    const __m256i lowest = _mm256_set1_epi32((int32_t)p->height - 2);
+    const __m256i wide = _mm256_set1_epi32(width);
+    for (int i = 0; i < count; i += 8) {
+        const __m256 x = _mm256_min_ps(_mm256_max_ps(_mm256_loadu_ps(xs + i), none), right);
+        const __m256 y = _mm256_min_ps(_mm256_max_ps(_mm256_loadu_ps(ys + i), none), low);
+        const __m256i left = _mm256_min_epi32(_mm256_cvttps_epi32(x), last);
+        const __m256i top = _mm256_min_epi32(_mm256_cvttps_epi32(y), lowest);
+        const __m256 across = _mm256_sub_ps(x, _mm256_cvtepi32_ps(left));
+        const __m256 down = _mm256_sub_ps(y, _mm256_cvtepi32_ps(top));
+        const __m256i at = _mm256_add_epi32(_mm256_mullo_epi32(top, wide), left);
+        const __m256 a = _mm256_i32gather_ps(p->at, at, 4);
+        const __m256 b = _mm256_i32gather_ps(p->at + 1, at, 4);
+        const __m256 c = _mm256_i32gather_ps(p->at + width, at, 4);
+        const __m256 e = _mm256_i32gather_ps(p->at + width + 1, at, 4);
+        const __m256 above = _mm256_add_ps(a, _mm256_mul_ps(across, _mm256_sub_ps(b, a)));
+        const __m256 below = _mm256_add_ps(c, _mm256_mul_ps(across, _mm256_sub_ps(e, c)));
+        const __m256 between = _mm256_mul_ps(down, _mm256_sub_ps(below, above));
+        _mm256_storeu_ps(out + i, _mm256_add_ps(above, between));
+    }
+}
+
 #define TARGET __attribute__((target("avx2")))
 #define PATH(name) name##_avx2
 #include "patches_path.h"
 #undef PATH
 #undef TARGET
+#undef WIDE
 #define CHOOSE(path, name) ((path) >= ACCORD_AVX2 ? name##_avx2 : name##_portable)
 #else
 #define CHOOSE(path, name) ((void)(path), name##_portable)

@@ -1,33 +1,67 @@
 /* The functions of patches.c for one processor: TARGET and PATH(name) are set by who includes it.
  * Plain loops without a dependency from one column to the next, which compilers make wide. */
 
-static TARGET void PATH(along)(const float *in, float *out, uint32_t width, const float *taps,
-                               uint32_t radius, float *padded) {
-    float *row = padded + PAD;
-    memcpy(row, in, width * sizeof(float));
-    for (uint32_t k = 1; k <= radius; k++) row[-(int32_t)k] = in[0], row[width - 1 + k] = in[width - 1];
-    const float middle = taps[0];
-    for (uint32_t x = 0; x < width; x++) out[x] = middle * row[x];
-    for (uint32_t k = 1; k <= radius; k++) {
-        const float tap = taps[k], *before = row - k, *after = row + k;
-        for (uint32_t x = 0; x < width; x++) out[x] = out[x] + tap * (before[x] + after[x]);
+#define WIDE 32 /* Columns whose sums stay in registers while all taps are gone through. */
+
+static inline TARGET void PATH(taps)(const float *middle, const float *const *before,
+                                     const float *const *after, uint32_t x, uint32_t width,
+                                     const float *taps, uint32_t radius, float *out) {
+    for (; x + WIDE <= width; x += WIDE) {
+        f8 sums[WIDE / 8];
+        for (int n = 0; n < WIDE / 8; n++) sums[n] = taps[0] * *(const f8_any *)(middle + x + 8 * n);
+        for (uint32_t k = 1; k <= radius; k++) {
+            const float tap = taps[k], *one = before[k] + x, *other = after[k] + x;
+            for (int n = 0; n < WIDE / 8; n++)
+                sums[n] = sums[n] + tap * (*(const f8_any *)(one + 8 * n) + *(const f8_any *)(other + 8 * n));
+        }
+        for (int n = 0; n < WIDE / 8; n++) *(f8_any *)(out + x + 8 * n) = sums[n];
+    }
+    for (; x < width; x++) {
+        float sum = taps[0] * middle[x];
+        for (uint32_t k = 1; k <= radius; k++) sum = sum + taps[k] * (before[k][x] + after[k][x]);
+        out[x] = sum;
     }
 }
 
+static TARGET void PATH(along)(const float *in, float *out, uint32_t width, const float *taps,
+                               uint32_t radius, float *padded) {
+    float *row = padded + PAD;
+    const float *before[PAD], *after[PAD];
+    memcpy(row, in, width * sizeof(float));
+    for (uint32_t k = 1; k <= radius; k++) {
+        row[-(int32_t)k] = in[0], row[width - 1 + k] = in[width - 1];
+        before[k] = row - k, after[k] = row + k;
+    }
+    PATH(taps)(row, before, after, 0, width, taps, radius, out);
+}
+
+/* `step` is what the blur changed, where that is asked for. */
 static TARGET void PATH(blur)(const float *in, float *out, uint32_t width, uint32_t height,
-                              const float *taps, uint32_t radius, float *between, float *padded) {
+                              const float *taps, uint32_t radius, float *between, float *padded,
+                              float *step) {
+    const float *before[PAD], *after[PAD];
     for (uint32_t y = 0; y < height; y++)
         PATH(along)(in + area(width, y), between + area(width, y), width, taps, radius, padded);
     for (uint32_t y = 0; y < height; y++) {
-        float *to = out + area(width, y);
-        const float middle = taps[0], *at = between + area(width, y);
-        for (uint32_t x = 0; x < width; x++) to[x] = middle * at[x];
+        const uint64_t at = area(width, y);
         for (uint32_t k = 1; k <= radius; k++) {
-            const float tap = taps[k];
-            const float *above = between + area(width, y < k ? 0 : y - k);
-            const float *below = between + area(width, y + k < height ? y + k : height - 1);
-            for (uint32_t x = 0; x < width; x++) to[x] = to[x] + tap * (above[x] + below[x]);
+            before[k] = between + area(width, y < k ? 0 : y - k);
+            after[k] = between + area(width, y + k < height ? y + k : height - 1);
         }
+        PATH(taps)(between + at, before, after, 0, width, taps, radius, out + at);
+        if (step)
+            for (uint32_t x = 0; x < width; x++) step[at + x] = out[at + x] - in[at + x];
+    }
+}
+
+/* Where a row's values are beyond the four beside them: most fall there. */
+static TARGET void PATH(mark)(const float *row, uint32_t width, float least, uint8_t *marks) {
+    const float *above = row - width, *below = row + width;
+    for (uint32_t x = 1; x + 1 < width; x++) {
+        const float v = row[x];
+        const int is_top = (v > row[x + 1]) & (v > row[x - 1]) & (v > above[x]) & (v > below[x]);
+        const int is_bottom = (v < row[x + 1]) & (v < row[x - 1]) & (v < above[x]) & (v < below[x]);
+        marks[x] = (uint8_t)((is_top | is_bottom) & (fabsf(v) > least));
     }
 }
 
@@ -105,34 +139,30 @@ static TARGET int32_t PATH(spots)(const uint8_t *grey, uint64_t stride, uint32_t
     for (int i = 0; i < LEVELS; i++) levels[i] = next, next += whole;
     for (int i = 0; i < PATCH_BLURS; i++) d[i] = next, next += whole;
     base = next, next += whole;
-    between = d[0]; /* Differences are taken when all levels are made. */
+    uint8_t marks[SIDE_MAX];
     for (uint32_t y = 0; y < height; y++)
         for (uint32_t x = 0; x < width; x++) base[area(width, y) + x] = (float)grey[y * stride + x];
-    PATH(blur)(base, levels[0], width, height, blurs->taps + blurs->first[0], blurs->radius[0], between, padded);
+    PATH(blur)(base, levels[0], width, height, blurs->taps + blurs->first[0], blurs->radius[0], d[0], padded, 0);
+    between = base;
     uint32_t count = 0;
     for (float octave = 1.0f; width >= SIDE_MIN && height >= SIDE_MIN; octave = octave * 2.0f) {
-        const uint64_t size = area(width, height);
         for (int i = 1; i < LEVELS; i++)
             PATH(blur)(levels[i - 1], levels[i], width, height, blurs->taps + blurs->first[i],
-                       blurs->radius[i], between, padded);
-        for (int i = 0; i < PATCH_BLURS; i++)
-            for (uint64_t p = 0; p < size; p++) d[i][p] = levels[i + 1][p] - levels[i][p];
+                       blurs->radius[i], between, padded, d[i - 1]);
         const float least = blurs->contrast * 0.5f;
         for (uint32_t level = 1; level + 1 < PATCH_BLURS; level++)
-            for (uint32_t y = 1; y + 1 < height; y++)
-                for (uint32_t x = 1; x + 1 < width; x++) {
-                    const uint64_t at = area(width, y) + x;
-                    if (fabsf(d[level][at]) <= least) continue;
-                    const float *m = d[level] + at, v = m[0]; /* Most fall at the first four. */
-                    const int is_above = (v > m[1]) & (v > m[-1]) & (v > m[width]) & (v > m[-(int64_t)width]);
-                    const int is_below = (v < m[1]) & (v < m[-1]) & (v < m[width]) & (v < m[-(int64_t)width]);
-                    if (!(is_above | is_below)) continue;
-                    if (!PATH(is_peak)((const float *const *)d + level - 1, width, at)) continue;
+            for (uint32_t y = 1; y + 1 < height; y++) {
+                PATH(mark)(d[level] + area(width, y), width, least, marks);
+                const uint8_t *mark = marks, *const end = marks + width - 1;
+                while ((mark = memchr(mark + 1, 1, (size_t)(end - mark - 1)))) {
+                    const uint32_t x = (uint32_t)(mark - marks);
                     struct spot spot;
+                    if (!PATH(is_peak)((const float *const *)d + level - 1, width, area(width, y) + x)) continue;
                     if (!PATH(refine)(d, width, height, level, y, x, blurs, octave, &spot)) continue;
                     if (count < capacity) spots[count] = spot;
                     count++;
                 }
+            }
         /* The level of twice the scale, every second pixel: the mean of four keeps the centre. */
         const float *from = levels[LEVELS - 3];
         const uint32_t half = width / 2;
@@ -166,22 +196,6 @@ static TARGET void PATH(halve)(const uint8_t *grey, uint64_t stride, uint32_t wi
     }
 }
 
-static inline TARGET float PATH(sample)(const struct picture *p, float x, float y) {
-    const int32_t width = (int32_t)p->width, last = width - 2, lowest = (int32_t)p->height - 2;
-    const float right = (float)(width - 1), low = (float)(lowest + 1);
-    x = x < 0.0f ? 0.0f : x, y = y < 0.0f ? 0.0f : y;
-    x = x > right ? right : x, y = y > low ? low : y;
-    int32_t left = (int32_t)x, top = (int32_t)y;
-    left = left < last ? left : last;
-    top = top < lowest ? top : lowest;
-    const float across = x - (float)left, down = y - (float)top;
-    const int32_t at = top * width + left; /* At most 1,024 each. */
-    const float *from = p->at;
-    const float a = from[at], b = from[at + 1], c = from[at + width], e = from[at + width + 1];
-    const float above = a + across * (b - a), below = c + across * (e - c);
-    return above + down * (below - above);
-}
-
 /* The mip level whose pixels are at most one and more than half a step, and the divisor to it. */
 static inline TARGET const struct picture *PATH(level_for)(const struct picture *mips, float step,
                                                            float *divisor) {
@@ -201,12 +215,14 @@ static TARGET void PATH(turns)(const uint8_t *grey, uint64_t stride, uint32_t wi
         const float step = (s->scale * reach) / (float)PATCH_WINDOW;
         float divisor, window[PATCH_WINDOW * PATCH_WINDOW];
         const struct picture *p = PATH(level_for)(mips, step, &divisor);
-        const float shift = (divisor - 1.0f) * 0.5f;
-        for (int j = 0; j < PATCH_WINDOW; j++)
-            for (int i = 0; i < PATCH_WINDOW; i++) {
-                const float x = s->x + ((float)i - 15.5f) * step, y = s->y + ((float)j - 15.5f) * step;
-                window[j * PATCH_WINDOW + i] = PATH(sample)(p, (x - shift) / divisor, (y - shift) / divisor);
-            }
+        const float shift = (divisor - 1.0f) * 0.5f, part_of = 1.0f / divisor; /* A power of two. */
+        float x[PATCH_WINDOW], y[PATCH_WINDOW];
+        for (int i = 0; i < PATCH_WINDOW; i++) x[i] = (s->x + ((float)i - 15.5f) * step - shift) * part_of;
+        for (int j = 0; j < PATCH_WINDOW; j++) {
+            const float down = (s->y + ((float)j - 15.5f) * step - shift) * part_of;
+            for (int i = 0; i < PATCH_WINDOW; i++) y[i] = down;
+            PATH(sample)(p, x, y, PATCH_WINDOW, window + j * PATCH_WINDOW);
+        }
         float bins[PATCH_BINS] = {0}, smooth[PATCH_BINS];
         for (int j = 1; j < PATCH_WINDOW - 1; j++)
             for (int i = 1; i < PATCH_WINDOW - 1; i++) {
@@ -257,17 +273,17 @@ static TARGET void PATH(turns)(const uint8_t *grey, uint64_t stride, uint32_t wi
 static TARGET void PATH(grid)(const struct picture *mips, const struct spot *s, float reach,
                               const float *direction, float *grid) {
     const float step = (s->scale * reach) / (float)PATCH_SIDE;
-    float divisor;
-    const struct picture here = *PATH(level_for)(mips, step, &divisor), *p = &here;
-    const float shift = (divisor - 1.0f) * 0.5f;
+    float divisor, x[PATCH_SIDE], y[PATCH_SIDE];
+    const struct picture *p = PATH(level_for)(mips, step, &divisor);
+    const float shift = (divisor - 1.0f) * 0.5f, part_of = 1.0f / divisor; /* A power of two. */
     const float c = direction[0] * step, d = direction[1] * step;
     for (int j = 0; j < PATCH_SIDE; j++) {
-        const float v = (float)j - 31.5f;
+        const float v = (float)j - 31.5f, vc = v * c, vd = v * d;
         for (int i = 0; i < PATCH_SIDE; i++) {
             const float u = (float)i - 31.5f;
-            const float x = s->x + (u * c - v * d), y = s->y + (u * d + v * c);
-            grid[j * PATCH_SIDE + i] =
-                PATH(sample)(p, (x - shift) / divisor, (y - shift) / divisor);
+            x[i] = (s->x + (u * c - vd) - shift) * part_of;
+            y[i] = (s->y + (u * d + vc) - shift) * part_of;
         }
+        PATH(sample)(p, x, y, PATCH_SIDE, grid + j * PATCH_SIDE);
     }
 }

@@ -17,6 +17,7 @@
 #define TILE 8   /* Columns at a time. */
 
 typedef float f8 __attribute__((vector_size(32)));
+typedef float f8_any __attribute__((vector_size(32), aligned(4))); /* Anywhere in memory. */
 
 /* One box filter: output o is the mean of inputs o - behind .. o + before that exist. */
 struct box {
@@ -214,45 +215,9 @@ int32_t accord_pdq_fold(int32_t path, const uint8_t *grey, uint64_t stride,
     return 0;
 }
 
-/* The 128th smallest of 256: half of them, less one, are below it or like it. */
-static float median_of(const float *values) {
-    const int wanted = PDQ_SIDE * PDQ_SIDE / 2;
-    for (int i = 0; i < PDQ_SIDE * PDQ_SIDE; i++) {
-        int below = 0, same = 0;
-        for (int j = 0; j < PDQ_SIDE * PDQ_SIDE; j++) {
-            below += values[j] < values[i];
-            same += values[j] == values[i];
-        }
-        if (below < wanted && below + same >= wanted) return values[i];
-    }
-    return 0; /* Only where a value is no number. */
-}
-
-static int steps_between(const float *a, const float *b, int count) {
-    int sum = 0;
-    for (int i = 0; i < count; i++) {
-        int step = (int)((a[i] - b[i]) * 100.0f / 255.0f);
-        sum += step < 0 ? -step : step;
-    }
-    return sum;
-}
-
-static int quality_of(const float *grid) {
-    int sum = 0;
-    for (int i = 0; i < PDQ_GRID; i++) {
-        const float *row = grid + i * PDQ_GRID;
-        if (i + 1 < PDQ_GRID) sum += steps_between(row, row + PDQ_GRID, PDQ_GRID);
-        sum += steps_between(row, row + 1, PDQ_GRID - 1);
-    }
-    return sum / 90 < 100 ? sum / 90 : 100;
-}
-
 int32_t accord_pdq_bits(int32_t path, const float *grid, const float *matrix, float *frequencies,
                         uint8_t *bits) {
     CHOOSE(path, transform)(grid, matrix, frequencies);
-    const float median = median_of(frequencies);
-    memset(bits, 0, 32);
-    for (int i = 0; i < PDQ_SIDE * PDQ_SIDE; i++)
-        if (frequencies[i] > median) bits[31 - i / 8] |= (uint8_t)(1 << i % 8);
-    return quality_of(grid);
+    CHOOSE(path, bits)(frequencies, bits);
+    return CHOOSE(path, quality)(grid);
 }

@@ -208,23 +208,89 @@ static TARGET void PATH(fold)(const uint8_t *grey, uint64_t stride, const struct
     }
 }
 
+/* Rows `row` and `row + 1` of matrix * grid at 32 columns, each sum in order: eight sums under way
+ * stay in registers. */
+static inline TARGET void PATH(multiply)(const float *matrix, const float *grid, uint32_t step,
+                                         float *out) {
+    f8 first[4] = {{0}}, second[4] = {{0}};
+    for (uint32_t k = 0; k < PDQ_GRID; k++, grid += step) {
+        const float one = matrix[k], other = matrix[PDQ_GRID + k];
+        for (int n = 0; n < 4; n++) {
+            const f8 values = *(const f8_any *)(grid + n * TILE);
+            first[n] = first[n] + one * values;
+            second[n] = second[n] + other * values;
+        }
+    }
+    for (int n = 0; n < 4; n++) {
+        *(f8_any *)(out + n * TILE) = first[n];
+        *(f8_any *)(out + step + n * TILE) = second[n];
+    }
+}
+
 /* Frequencies 1 to 16 of both axes: matrix * grid * turned matrix, each sum in order. */
 static TARGET void PATH(transform)(const float *grid, const float *matrix, float *out) {
     float half[PDQ_SIDE * PDQ_GRID], turned[PDQ_GRID * PDQ_SIDE];
-    for (int i = 0; i < PDQ_SIDE; i++) {
-        float *sums = half + i * PDQ_GRID;
-        memset(sums, 0, PDQ_GRID * sizeof(float));
-        for (int k = 0; k < PDQ_GRID; k++) {
-            turned[k * PDQ_SIDE + i] = matrix[i * PDQ_GRID + k];
-            for (int j = 0; j < PDQ_GRID; j++)
-                sums[j] = sums[j] + matrix[i * PDQ_GRID + k] * grid[k * PDQ_GRID + j];
+    for (uint32_t i = 0; i < PDQ_SIDE; i++)
+        for (uint32_t k = 0; k < PDQ_GRID; k++) turned[k * PDQ_SIDE + i] = matrix[i * PDQ_GRID + k];
+    for (uint32_t i = 0; i < PDQ_SIDE; i += 2)
+        for (uint32_t x = 0; x < PDQ_GRID; x += 4 * TILE)
+            PATH(multiply)(matrix + i * PDQ_GRID, grid + x, PDQ_GRID, half + i * PDQ_GRID + x);
+    for (uint32_t i = 0; i < PDQ_SIDE; i += 4) {
+        f8 sums[8] = {{0}};
+        for (uint32_t k = 0; k < PDQ_GRID; k++) {
+            const f8 left = *(const f8_any *)(turned + k * PDQ_SIDE);
+            const f8 right = *(const f8_any *)(turned + k * PDQ_SIDE + TILE);
+            for (uint32_t n = 0; n < 4; n++) {
+                const float weight = half[(i + n) * PDQ_GRID + k];
+                sums[2 * n] = sums[2 * n] + weight * left;
+                sums[2 * n + 1] = sums[2 * n + 1] + weight * right;
+            }
         }
+        for (uint32_t n = 0; n < 8; n++) *(f8_any *)(out + i * PDQ_SIDE + n * TILE) = sums[n];
     }
-    for (int i = 0; i < PDQ_SIDE; i++) {
-        float *sums = out + i * PDQ_SIDE;
-        memset(sums, 0, PDQ_SIDE * sizeof(float));
-        for (int k = 0; k < PDQ_GRID; k++)
-            for (int j = 0; j < PDQ_SIDE; j++)
-                sums[j] = sums[j] + half[i * PDQ_GRID + k] * turned[k * PDQ_SIDE + j];
+}
+
+/* The 128th smallest of 256. A float's bits, the lower ones turned over where it is negative, are a
+ * whole number of the same order, found from its highest bit down: 32 counts without a branch. */
+static TARGET float PATH(median)(const float *values) {
+    int32_t keys[PDQ_SIDE * PDQ_SIDE];
+    memcpy(keys, values, sizeof keys);
+    for (int i = 0; i < PDQ_SIDE * PDQ_SIDE; i++) keys[i] ^= (keys[i] >> 31) & INT32_MAX;
+    uint32_t found = (uint32_t)INT32_MIN;
+    for (int bit = 31; bit >= 0; bit--) {
+        const int32_t trial = (int32_t)(found + (1u << bit));
+        int32_t below = 0;
+        for (int i = 0; i < PDQ_SIDE * PDQ_SIDE; i++) below += keys[i] < trial;
+        if (below < PDQ_SIDE * PDQ_SIDE / 2) found = (uint32_t)trial;
     }
+    int32_t key = (int32_t)found;
+    key ^= (key >> 31) & INT32_MAX;
+    float median;
+    memcpy(&median, &key, sizeof median);
+    return median;
+}
+
+static TARGET void PATH(bits)(const float *frequencies, uint8_t *bits) {
+    const float median = PATH(median)(frequencies);
+    for (int i = 0; i < PDQ_SIDE * PDQ_SIDE / 8; i++) {
+        uint32_t byte = 0;
+        for (int j = 0; j < 8; j++) byte |= (uint32_t)(frequencies[8 * i + j] > median) << j;
+        bits[31 - i] = (uint8_t)byte;
+    }
+}
+
+static inline TARGET int32_t PATH(steps_between)(const float *a, const float *b, int count) {
+    int32_t sum = 0;
+    for (int i = 0; i < count; i++) {
+        const int32_t step = (int32_t)((a[i] - b[i]) * 100.0f / 255.0f);
+        sum += step < 0 ? -step : step;
+    }
+    return sum;
+}
+
+static TARGET int32_t PATH(quality)(const float *grid) {
+    int32_t sum = PATH(steps_between)(grid, grid + PDQ_GRID, PDQ_GRID * (PDQ_GRID - 1));
+    for (int i = 0; i < PDQ_GRID; i++, grid += PDQ_GRID)
+        sum += PATH(steps_between)(grid, grid + 1, PDQ_GRID - 1);
+    return sum / 90 < 100 ? sum / 90 : 100;
 }
