@@ -20,6 +20,7 @@ from accord.ledger.state import (
     State,
 )
 from accord.registry import PlatformObligations, Registry, platform_obligations
+from accord.registry.feedback import FeedbackFold, Weighed, weigh
 from accord.statements.batch import Listing, batch_of
 from accord.statements.bodies import (
     Approve,
@@ -27,11 +28,13 @@ from accord.statements.bodies import (
     Dispute,
     DisputeReason,
     Endorse,
+    Feedback,
     Header,
     Publish,
     RefRange,
     Withdraw,
 )
+from accord.statements.feedback import Word
 from accord.statements.rules import (
     Action,
     Algorithm,
@@ -158,10 +161,13 @@ class World:
         self,
         jurisdictions: tuple[str, ...] = ("AT", "BE", "CY"),
         groups: tuple[GroupId, ...] = (GROUP,),
+        name: str = PLATFORM,
+        standing: Standing = Standing.ADMITTED,
+        since_ms: int = 0,
     ) -> None:
         names = tuple(JurisdictionId(name) for name in jurisdictions)
-        row = PlatformRow("Cloud", names, groups, Standing.ADMITTED, TimeMs(0))
-        self.put(PLATFORMS, PLATFORM.encode(), row)
+        row = PlatformRow("Cloud", names, groups, standing, TimeMs(since_ms))
+        self.put(PLATFORMS, name.encode(), row)
 
     def put_rules(self, jurisdiction: str, rules: RuleSet, version: int = 1) -> None:
         row = RuleRow(version, 1000 + version, MemberId("ada"), TimeMs(0), rules)
@@ -207,6 +213,16 @@ class World:
     def withdraw(self, agency: str, entry: int, first: int = 0, count: int = 1) -> int:
         refs = (RefRange(entry, first, count),)
         return self.say(Withdraw(header(agency), refs, DisputeReason.NOT_CSAM))
+
+    def feedback(self, *words: Word, platform: str = PLATFORM, unopened: str | None = None) -> int:
+        """What a platform says of listings, or a statement of it that does not open."""
+        body = Feedback(header(platform), max(1, len(words)), bytes(32), bytes(32))
+        return self.say(body, words=words, unopened=unopened)
+
+    def weighed(self) -> Weighed:
+        fold = FeedbackFold()
+        fold.fold_all(self.entries)
+        return weigh(fold.said(), self.registry().snapshot(), self.state)
 
     def registry(self) -> Registry:
         registry = Registry()

@@ -4,7 +4,8 @@ Job: columns of listings with who published, endorsed and disputed them; from th
 platform must screen where, and the Merkle root it attests.
 Refuses: entries out of order, a fold version voted in that this software does not have.
 Every holder of the same group keys computes the same arrays and the same `registry_digest`.
-Entry points: `listings.Registry`, `obligation.platform_obligations`, `views.listing_view`.
+Entry points: `listings.Registry`, `obligation.platform_obligations`, `views.listing_view`,
+`feedback.FeedbackFold`, `figures.figures`, `removal.removals`.
 Rules: docs/spec/registry.md.
 """
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 import numpy as np
 
 from accord.registry.columns import Flags, Rows
+from accord.registry.feedback import By, FeedbackCount, Only, Weighed, count_feedback
 from accord.registry.listings import NOT_APPROVED, REASONS, SCHEMES, Kind, Snapshot
 from accord.registry.obligation import equal_rows
 from accord.statements.batch import Media
@@ -57,6 +58,7 @@ class ListingView:
     approved_entry: int | None
     opinions: tuple[OpinionView, ...]
     equal_to: tuple[ListingRef, ...]  # Other listings with an equal value, by any agency.
+    feedback: tuple[FeedbackCount, ...] = ()  # By algorithm and platform; for agencies only.
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,8 +79,13 @@ class Found:
     ref: ListingRef
 
 
-def listing_view(snapshot: Snapshot, ref: ListingRef) -> ListingView:
-    """Raises: Malformed, for a listing that is not there or that we cannot open."""
+def listing_view(
+    snapshot: Snapshot, ref: ListingRef, weighed: Weighed | None = None
+) -> ListingView:
+    """With what platforms said of it, where that is at hand.
+
+    Raises: Malformed, for a listing that is not there or that we cannot open.
+    """
     row = snapshot.row_of(ref)
     if row is None:
         raise Malformed("registry.ref_unknown", ref=str(ref))
@@ -86,6 +93,7 @@ def listing_view(snapshot: Snapshot, ref: ListingRef) -> ListingView:
     batch = int(snapshot.batch_of(one)[0])
     there, places = snapshot.values["pdq"].places_of(one)
     approved = int(snapshot.batches.approved[batch])
+    by = (By.LISTING, By.ALGORITHM, By.PLATFORM)
     return ListingView(
         ref=ref,
         publisher=snapshot.agencies[snapshot.publisher[row]],
@@ -98,6 +106,7 @@ def listing_view(snapshot: Snapshot, ref: ListingRef) -> ListingView:
         approved_entry=None if approved == NOT_APPROVED else approved,
         opinions=opinions_about(snapshot, row),
         equal_to=tuple(snapshot.ref_of(int(twin)) for twin in equal_rows(snapshot, row)),
+        feedback=() if weighed is None else count_feedback(weighed, by, Only(listing=ref)),
     )
 
 
