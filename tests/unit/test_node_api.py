@@ -19,9 +19,9 @@ from accord.client.signing import (
     SignedMessage,
     signed_headers,
 )
+from accord.client.verifying import proven_of
 from accord.ledger.codes import RejectCode
 from accord.ledger.views import policy_of
-from accord.node.auth import Gate
 from accord.statements.bodies import Approve, Feedback, Propose, Publish, Role, SuspendPlatform
 from accord.statements.entries import parse_entry
 from accord.statements.envelope import parse_envelope
@@ -29,7 +29,7 @@ from accord.tlog import Tile, leaf_hash, parse_bundle, parse_policy, tree_root, 
 from accord.tlog.tiles import ENTRIES
 from accord.wire.digests import sha256
 from accord.wire.errors import AccordError, Malformed, Rejected, Unavailable, Unproven
-from accord.wire.ids import AGENCIES, MemberId
+from accord.wire.ids import AGENCIES, KeyId, MemberId
 from accord.wire.limits import REQUEST_LIFE_S_MAX, TRANSACTION_BYTES_MAX
 from consortium_kit import CHAIN, derived_key, listings
 from feedback_kit import feedback_body, word
@@ -260,15 +260,15 @@ def test_times_are_checked_by_the_nodes_clock(node: NodeThread, scanner: Private
 def test_parameters_are_all_there_and_within_limits(
     change: dict[str, int | str], code: str | None
 ) -> None:
-    gate = Gate(lambda: 1_000)
     life = change.get("expires", 60)
     assert isinstance(life, int)
     sent = {"created": 1_000, "nonce": "n", "keyid": "k"} | change | {"expires": 1_000 + life}
+    key_id = KeyId(bytes(16))
     if code is None:
-        gate._check_once(sent)
+        assert proven_of(key_id, sent, None).nonce == "n"
         return
     with pytest.raises(Unproven, match=re.escape(code)):
-        gate._check_once(sent)
+        proven_of(key_id, sent, None)
 
 
 def test_a_request_signed_before_the_node_started_is_asked_for_again(

@@ -2,11 +2,15 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from accord.audit.lookups import LookupDay, count_lookups, is_alarming
 from accord.audit.receipts import (
+    LookupReceipt,
+    Receipt,
     ReceiptMeta,
     bucket_of,
     commit_to,
@@ -230,6 +234,39 @@ def test_a_receipt_opens_with_its_salt_and_no_more_once_that_is_gone(log: Receip
     assert log.forget(TimeMs(NOW + RECEIPT_SECRETS_MS + 1)) == 1
     assert log.opening(promise.index) is None
     assert parse_bundle(log.tile("tile/entries/000.p/1"), 1)[0] == leaf
+
+
+def test_a_look_up_names_its_client_and_counts(log: ReceiptLog) -> None:
+    day_ms = 86_400_000
+    answers = [Answer.MATCH] * 3 + [Answer.NO_MATCH, Answer.UNDETERMINED]
+    for place, answer in enumerate(answers):
+        about = replace(meta(), bucket_ms=TimeMs(place // 4 * day_ms), decision=answer)
+        leaf, job = log.submit(about, query(place), None, NOW, MemberId("small-forum"))
+        assert job.result() == place
+    log.record(meta(), query(9), None, NOW)  # The platform's own: not counted.
+    leaves = parse_bundle(log.tile("tile/entries/000.p/6"), 6)
+    receipt = parse_receipt(leaves[0])
+    assert isinstance(receipt, LookupReceipt)
+    assert (receipt.client, receipt.encode(), leaf_hash(leaves[4])) == (
+        "small-forum",
+        leaves[0],
+        leaf,
+    )
+    assert isinstance(parse_receipt(leaves[5]), Receipt)
+    small = MemberId("small-forum")
+    found = count_lookups([*leaves, b"no receipt"])
+    assert found == (LookupDay(0, small, 4, 3, 0), LookupDay(1, small, 1, 0, 1))
+    unnamed = leaves[0].replace(b"small-forum", b"Small-Forum")
+    with pytest.raises(Malformed):
+        parse_receipt(unnamed)
+
+
+@pytest.mark.parametrize(
+    ("lookups", "matches", "alarms"),
+    [(19, 19, False), (20, 20, True), (400, 20, True), (401, 20, False), (0, 0, False)],
+)
+def test_many_matches_of_few_look_ups_are_marked(lookups: int, matches: int, alarms: bool) -> None:
+    assert is_alarming(lookups, matches) is alarms
 
 
 def test_equal_files_leave_unlike_receipts(log: ReceiptLog) -> None:

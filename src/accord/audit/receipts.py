@@ -26,6 +26,7 @@ from accord.wire.limits import JURISDICTIONS_MAX, REASONS_MAX
 from accord.wire.record import Count, Size, Text, Uint
 
 RECEIPT_VERSION: Final = 1
+LOOKUP_VERSION: Final = 2
 MINUTE_MS: Final = 60_000
 SALT_BYTES: Final = 32
 NO_UPLOAD: Final = b""  # The MAC of an upload that has no id.
@@ -73,9 +74,35 @@ class Receipt:
         return record.encode_record(self)
 
 
-def parse_receipt(leaf: bytes) -> Receipt:
+@dataclass(frozen=True, slots=True)
+class LookupReceipt:
+    """A leaf for somebody who asked and does not hold the list: who it was stands in the open."""
+
+    version: Annotated[int, Uint(LOOKUP_VERSION, LOOKUP_VERSION)]
+    subject: Subject
+    meta: ReceiptMeta
+    commitment: Sha256
+    client: Member
+
+    def encode(self) -> bytes:
+        return record.encode_record(self)
+
+
+def parse_receipt(leaf: bytes) -> Receipt | LookupReceipt:
     """Raises: Malformed."""
-    return record.parse_record(Receipt, leaf)
+    value = cbor.parse(leaf)
+    if isinstance(value, dict) and value.get("version") == LOOKUP_VERSION:
+        return record.load_record(LookupReceipt, value)
+    return record.load_record(Receipt, value)
+
+
+def receipt_leaf(
+    subject: Subject, meta: ReceiptMeta, commitment: bytes, client: MemberId | None
+) -> bytes:
+    """The leaf of a screening of the platform's own, or of a client's look-up."""
+    if client is None:
+        return Receipt(RECEIPT_VERSION, subject, meta, commitment).encode()
+    return LookupReceipt(LOOKUP_VERSION, subject, meta, commitment, client).encode()
 
 
 def bucket_of(time_ms: TimeMs) -> TimeMs:

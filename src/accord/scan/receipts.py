@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from accord.audit.receipts import (
-    RECEIPT_VERSION,
     SALT_BYTES,
-    Receipt,
     ReceiptMeta,
     ScanReceipt,
     Subject,
     commit_to,
+    receipt_leaf,
     receipts_key,
     receipts_origin,
     scan_receipt_bytes,
@@ -110,12 +109,20 @@ class ReceiptLog:
         return self.promise(job.result(), leaf, time_ms)
 
     def submit(
-        self, meta: ReceiptMeta, query: Query, upload: str | None, time_ms: TimeMs
+        self,
+        meta: ReceiptMeta,
+        query: Query,
+        upload: str | None,
+        time_ms: TimeMs,
+        client: MemberId | None = None,
     ) -> tuple[bytes, "Future[int]"]:
-        """The leaf's hash, and its index once it is durable. Raises: Unavailable, if full."""
+        """The leaf's hash, and its index once it is durable. `client`: whose look-up it is.
+
+        Raises: Unavailable, if full.
+        """
         subject, value = subject_of(query)
         salt, mac = os.urandom(SALT_BYTES), upload_mac(self._mac_key, upload)
-        leaf = Receipt(RECEIPT_VERSION, subject, meta, commit_to(salt, value, mac)).encode()
+        leaf = receipt_leaf(subject, meta, commit_to(salt, value, mac), client)
         return leaf_hash(leaf), self.append([Pending(leaf, salt, mac, time_ms)])
 
     def append(self, batch: Sequence[Pending]) -> "Future[int]":

@@ -223,15 +223,22 @@ class Screener:
         return Screened(query, decision, running, receipt)
 
     async def screen_bytes_async(
-        self, data: bytes, context: Context, upload: str | None = None
+        self,
+        data: bytes,
+        context: Context,
+        upload: str | None = None,
+        *,
+        client: MemberId | None = None,
     ) -> Screened:
-        """`screen_bytes` for an event loop."""
+        """`screen_bytes` for an event loop; `client` as `screen_query_async`."""
         self.check(context)
         running = self.running
         found = await self.pool.fingerprint_async(data, self.decoding)
         if not await asyncio.to_thread(_is_settled, found, context, running):
             found = await self.pool.fingerprint_async(data, Decoding.EXACT, found.digests)
-        return await self.screen_query_async(query_of(found), context, upload, running)
+        return await self.screen_query_async(
+            query_of(found), context, upload, running, client=client
+        )
 
     async def screen_query_async(
         self,
@@ -239,11 +246,14 @@ class Screener:
         context: Context,
         upload: str | None = None,
         running: Running | None = None,
+        *,
+        client: MemberId | None = None,
     ) -> Screened:
+        """`client` asks for itself: its receipt names it, and our own layer is not for it."""
         used, decision, meta, now_ms = await asyncio.to_thread(
-            self._decide, query, context, running
+            self._decide, query, context, running, is_ours=client is None
         )
-        leaf, job = self.receipts.submit(meta, query, upload, now_ms)
+        leaf, job = self.receipts.submit(meta, query, upload, now_ms, client)
         index = await asyncio.wrap_future(job)
         return Screened(query, decision, used, self.receipts.promise(index, leaf, now_ms))
 
@@ -252,12 +262,17 @@ class Screener:
         self.running.screen.decide(Query(), context)
 
     def _decide(
-        self, query: Query, context: Context, running: Running | None = None
+        self,
+        query: Query,
+        context: Context,
+        running: Running | None = None,
+        *,
+        is_ours: bool = True,
     ) -> tuple[Running, Decision, ReceiptMeta, TimeMs]:
         running, now_ms = running or self.running, self.clock()
         context = replace(context, stale=running.is_stale(now_ms))
         decision = running.screen.decide(query, context)
-        if self.local is not None:
+        if self.local is not None and is_ours:
             decision = self.local.carried_out(decision, query, running.obligations)
         return running, decision, self._meta(running, decision, context, now_ms), now_ms
 

@@ -141,6 +141,20 @@ BULK_AHEAD_PER_WORKER: Final = 4  # Files in memory for each decoder while a sca
 BULK_FLUSH_FILES: Final = 200  # A killed scan looks at so many files again at most.
 BULK_REFRESH_MS: Final = 30_000  # How often a running scan takes over a newer list.
 
+# Look-ups by clients that do not hold the list
+LOOKUPS_MINUTE: Final = 60  # Requests of one client, if its operator says nothing else.
+LOOKUPS_DAY: Final = 20_000  # Its fingerprints in a day: a small forum has some thousand uploads.
+LOOKUPS_MAX: Final = 10_000_000  # The most that either may be.
+LOOKUP_CLIENTS_MAX: Final = 4_096  # Clients of one gateway.
+# Different fingerprints of one client that matched one listing within the memory. An attack with
+# one picture, altered each time, has tens; to find a fingerprint bit by bit takes hundreds.
+LOOKUP_PROBES_MAX: Final = 64
+LOOKUP_PROBES_MS: Final = 2_592_000_000  # That memory: 30 days.
+# Uploads match once in thousands. Below so many matches a day a share says nothing.
+LOOKUP_ALARM_MATCHES_MIN: Final = 20
+LOOKUP_ALARM_PER_MILLE: Final = 50
+LOOKUP_WAIT_S_MAX: Final = 60  # As long as `accord lookup` waits by itself when told to.
+
 # Cases
 CASE_TEXT_CHARS_MAX: Final = 500  # A reason, a reference, the name of a hold.
 CASE_LEASE_MS: Final = 1_800_000  # A reviewer who goes away keeps a case for half an hour.
