@@ -4,6 +4,7 @@ import random
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +13,22 @@ import pytest
 from accord.scan.cases.certificate import verify_certificate
 from accord.scan.cases.model import DAY_MS, HOUR_MS, Case, Disposition, Finding, State, TaskKind
 from accord.scan.cases.quarantine import NamedKey, Quarantine, open_sealed
-from accord.scan.cases.settings import load_settings
+from accord.scan.cases.settings import Sending, load_settings
 from accord.scan.cases.store import CaseStore, Deed
 from accord.wire.errors import AccordError, Malformed, Unproven
 from accord.wire.ids import TimeMs
 from accord.wire.keys import VerifyKey
-from cases_kit import IDENTITY, KEY, REPORTER, SIGNER, START, Desk, case_of, platform_home
+from cases_kit import (
+    IDENTITY,
+    KEY,
+    REPORTER,
+    SIGNER,
+    START,
+    Desk,
+    case_of,
+    match,
+    platform_home,
+)
 from command_kit import refused, run, told
 
 YES = Finding(Disposition.CONFIRMED, viewed=True)
@@ -141,7 +152,7 @@ def test_each_disposition_leaves_its_tasks(world: Desk) -> None:
     "finding",
     [
         Finding(Disposition.NOT_CSAM, True),
-        Finding(Disposition.CONFIRMED, True, category="x"),
+        Finding(Disposition.NOT_CSAM, True, "why", category="x"),
         Finding(Disposition.OTHER_CATEGORY, True, "why"),
         Finding(Disposition.NOT_CSAM, True, "two\nlines"),
         Finding(Disposition.NOT_CSAM, True, "x" * 501),
@@ -258,6 +269,34 @@ def test_a_crash_in_a_disposition_leaves_all_of_it_or_nothing(tmp_path: Path) ->
         assert len(world.store.tasks("c1")) == 3
 
 
+@pytest.mark.parametrize(
+    ("finding", "matches", "wanted"),
+    [
+        (YES, [match()], {"12/3 pdq": "confirmed"}),
+        (
+            Finding(Disposition.CONFIRMED, True, category="A2"),
+            [match()],
+            {"12/3 pdq": "wrong-class"},
+        ),
+        (NO, [match()], {"12/3 pdq": "false-near"}),
+        (NO, [match(algorithm="md5")], {"12/3 md5": "not-csam"}),
+        (
+            NO,
+            [match(), match(algorithm="md5"), match("15/0")],
+            {"12/3 pdq": "not-csam", "12/3 md5": "not-csam", "15/0 pdq": "false-near"},
+        ),
+    ],
+)
+def test_agencies_hear_whether_the_listing_or_the_match_was_wrong(
+    world: Desk, finding: Finding, matches: list[dict[str, object]], wanted: dict[str, str]
+) -> None:
+    case = case_of()
+    world.desk.take_in(replace(case, record=dict(case.record) | {"matches": matches}), [], None)
+    world.desk.claim("c1", "rev-1")
+    world.desk.dispose("c1", "rev-1", finding)
+    assert {row["listing"]: row["reason"] for row in world.store.feedback()} == wanted
+
+
 def test_a_flood_of_the_same_upload_is_one_case_and_of_feedback_one_line(world: Desk) -> None:
     for _ in range(50):
         world.desk.take_in(case_of("c1"), ["12/3"], None)
@@ -272,7 +311,7 @@ def test_a_flood_of_the_same_upload_is_one_case_and_of_feedback_one_line(world: 
     assert line == {
         "listing": "12/3 pdq",
         "verdict": "negative",
-        "reason": "not-csam",
+        "reason": "false-near",
         "files": 60,
     }
     assert world.store.matched(TimeMs(START)) == {"12/3": 110}
@@ -338,6 +377,9 @@ def test_settings_say_what_does_not_fit(tmp_path: Path) -> None:
     (tmp_path / "cases.toml").write_text(good)
     settings = load_settings(tmp_path)
     assert (settings.key, settings.lease_ms) == (NamedKey("k", "age1x"), 300_000)
+    assert settings.feedback == Sending(by_itself=False, every_ms=300_000)
+    (tmp_path / "cases.toml").write_text("[feedback]\nsend = true\nevery_minutes = 60\n")
+    assert load_settings(tmp_path).feedback == Sending(by_itself=True, every_ms=3_600_000)
     for bad in (
         "[",
         "[quarantine]\nname = 1",
@@ -345,6 +387,10 @@ def test_settings_say_what_does_not_fit(tmp_path: Path) -> None:
         "review = 3",
         "[review]\nlease_minutes = 0",
         "[review]\nlease_minutes = 5\nmore = 1",
+        "[feedback]\nsend = 1",
+        "[feedback]\nevery_minutes = 4",
+        "[feedback]\nevery_minutes = 1441",
+        "[feedback]\nmore = 1",
         "#" * 70_000,
     ):
         (tmp_path / "cases.toml").write_text(bad)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from accord.cli import telling
 from accord.cli.assemble import now_ms
 from accord.cli.governance import tell
 from accord.cli.options import HomeOption, Json
@@ -118,11 +119,16 @@ Examples:
 
     accord cases notified 5f0c1e2d3a4b5c6d7e8f --as support --home ./clouddrive
 """
-_FEEDBACK = """What reviewers found, one line a listing: for the agencies.
+_FEEDBACK = """What reviewers found, one line a listing: for the agencies, and for nobody else.
+
+--send tells them what they have not heard yet, sealed, each word once whatever crashes; a timer may
+run it. A disposition does it by itself where cases.toml says `send = true` under `[feedback]`.
 
 Examples:
 
     accord cases feedback --home ./clouddrive --json
+
+    accord cases feedback --send --home ./clouddrive
 """
 
 
@@ -244,7 +250,9 @@ def dispose(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         bool, typer.Option("--viewed/--not-viewed", help="Whether you looked at the file itself.")
     ],
     reason: Annotated[str, typer.Option(help="Why; needed unless confirmed.")] = "",
-    category: Annotated[str, typer.Option(help="With other-category: which.")] = "",
+    category: Annotated[
+        str, typer.Option(help="With other-category: which. With confirmed: the class it is.")
+    ] = "",
     seen: Seen = None,
     as_json: Json = False,
 ) -> None:
@@ -253,8 +261,9 @@ def dispose(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     if disposition not in set(Disposition):
         raise Malformed("cases.disposition", wanted=", ".join(Disposition))
     finding = Finding(Disposition(disposition), viewed, reason, category)
-    with opened(home) as (_, desk):
+    with opened(home) as (at, desk):
         _tell_case(as_json, desk.dispose(case, reviewer, finding, seen))
+        telling.send_by_itself(at, desk)
 
 
 def hold(
@@ -319,11 +328,31 @@ def notified(case: CaseArg, reviewer: Reviewer, home: HomeOption, as_json: Json 
     tell(as_json, {"case": case, "done": done}, "Noted." if done else "Nothing was to be done.")
 
 
-def feedback(home: HomeOption, as_json: Json = False) -> None:
-    with opened(home) as (_, desk):
+def feedback(
+    home: HomeOption,
+    send: Annotated[bool, typer.Option("--send", help="Tell the agencies what is owed.")] = False,
+    as_json: Json = False,
+) -> None:
+    from accord.scan.cases.telling import FeedbackQueue  # noqa: PLC0415
+
+    with opened(home) as (at, desk):
+        done = telling.send(at, desk) if send else None
         rows = desk.store.feedback()
-    lines = [f"{row['listing']} {row['verdict']} {row['reason']} {row['files']}" for row in rows]
-    tell(as_json, {"feedback": rows}, "\n".join(lines) or "Nothing yet.")
+        queue = FeedbackQueue(desk.store, at.path)
+        owed, waiting = set(queue.owed()), queue.waiting()
+    for row in rows:
+        row["owed"] = (row["listing"], row["reason"]) in owed
+    said: dict[str, object] = {"feedback": rows, "waiting": waiting}
+    lines = [
+        f"{row['listing']} {row['verdict']} {row['reason']} {row['files']}"
+        + (" (owed)" if row["owed"] else "")
+        for row in rows
+    ]
+    if done is not None:
+        said["sent"] = done.view()
+        entries = " ".join(map(str, done.entries))
+        lines.append(f"Sent {done.words} as {entries}." if done.entries else "Nothing was owed.")
+    tell(as_json, said, "\n".join(lines) or "Nothing yet.")
 
 
 def summary(case: "Case") -> dict[str, object]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from accord.statements.feedback import Reason
 from accord.wire.errors import Malformed
 from accord.wire.ids import NAME_RE, TimeMs
 from accord.wire.limits import CASE_TEXT_CHARS_MAX
@@ -129,7 +130,8 @@ def claim(case: Case, reviewer: str, now_ms: TimeMs, lease_ms: int) -> Case:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a reviewer found. `category` is the class it is instead, for another category."""
+    """What a reviewer found. `category` is the class it is instead: always of another category, and
+    of a confirmed one where it is another class than the listing says."""
 
     disposition: Disposition
     viewed: bool
@@ -148,9 +150,7 @@ def dispose(
         raise Malformed("cases.not_claimed", mend="accord cases claim, then decide")
     is_negative = finding.disposition is not Disposition.CONFIRMED
     check_text(finding.reason, is_needed=is_negative)
-    if (finding.disposition is Disposition.OTHER_CATEGORY) != bool(finding.category):
-        raise Malformed("cases.category", mend="--category with other-category, and only then")
-    check_text(finding.category)
+    _check_category(finding)
     if finding.disposition is Disposition.UNSURE:
         back = _next(case, unsure=(*case.unsure, reviewer), viewed=case.viewed or finding.viewed)
         return replace(back, claimed_by="", claimed_until_ms=_NOBODY), ()
@@ -167,6 +167,15 @@ def dispose(
     return decided, _tasks(decided, finding, now_ms)
 
 
+def _check_category(finding: Finding) -> None:
+    needs = finding.disposition is Disposition.OTHER_CATEGORY
+    may = needs or finding.disposition is Disposition.CONFIRMED
+    if (needs and not finding.category) or (finding.category and not may):
+        mend = "--category with other-category, or with confirmed where the class is another"
+        raise Malformed("cases.category", mend=mend)
+    check_text(finding.category)
+
+
 def _tasks(case: Case, finding: Finding, now_ms: TimeMs) -> tuple[Task, ...]:
     """What a disposition leaves to do. Reports are due from the effective time, not from now."""
     tasks: list[Task] = []
@@ -177,17 +186,34 @@ def _tasks(case: Case, finding: Finding, now_ms: TimeMs) -> tuple[Task, ...]:
             due = case.effective_ms + (hours if isinstance(hours, int) else 0) * HOUR_MS
             subject = f"{duty['jurisdiction']} {duty['to']}"
             tasks.append(Task(TaskKind.REPORT, subject, TimeMs(due), duty))
-    said = {
-        "verdict": "affirmative" if finding.disposition is Disposition.CONFIRMED else "negative",
-        "reason": finding.disposition.value,
-        "category": finding.category,
-    }
-    for reason in _rows(case.record, "matches"):
-        subject = f"{reason['listing']} {reason['algorithm']}"
+    matches = _rows(case.record, "matches")
+    exact = {str(match["listing"]) for match in matches if match["kind"] == "exact"}
+    for match in matches:
+        subject = f"{match['listing']} {match['algorithm']}"
+        reason = _reason(finding, match, exact)
+        said = {
+            "verdict": "affirmative" if reason.is_affirmative else "negative",
+            "reason": reason.value,
+            "category": finding.category,
+        }
         tasks.append(Task(TaskKind.FEEDBACK, subject, None, said))
     if is_false:
         tasks.append(Task(TaskKind.NOTIFY, "uploader", now_ms, {"why": "held-wrongly"}))
     return tuple({(task.kind, task.subject): task for task in tasks}.values())
+
+
+def _reason(finding: Finding, found: Json, exact: set[str]) -> Reason:
+    """What the agencies hear of one match. `exact` are the listings of which the file is a copy:
+    of those a file that is nothing of the kind says that the listing is wrong; of a listing that it
+    only comes near to, that the match was."""
+    match finding.disposition:
+        case Disposition.CONFIRMED:
+            return Reason.WRONG_CLASS if finding.category else Reason.CONFIRMED
+        case Disposition.OTHER_CATEGORY:
+            return Reason.OTHER_CATEGORY
+        case _:
+            is_near = found["kind"] == "near" and str(found["listing"]) not in exact
+            return Reason.FALSE_NEAR if is_near else Reason.NOT_CSAM
 
 
 def _rows(record: Json, name: str) -> list[Json]:

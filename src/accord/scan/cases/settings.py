@@ -7,6 +7,10 @@
     [review]
     lease_minutes = 30
 
+    [feedback]
+    send = true
+    every_minutes = 5
+
 Without the file no case is opened, and nothing is held or sent.
 Source: docs/spec/cases.md.
 """
@@ -24,7 +28,16 @@ from accord.wire.errors import Malformed
 from accord.wire.limits import CASE_LEASE_MS, CASES_FILE_BYTES_MAX
 
 SETTINGS_FILE: Final = "cases.toml"
-_SECTIONS: Final = frozenset({"quarantine", "review", "cybertipline", "webhook"})
+_SECTIONS: Final = frozenset({"quarantine", "review", "feedback", "cybertipline", "webhook"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Whether a disposition sends feedback by itself, and how often at most: the ledger takes 288
+    statements of a platform in a day."""
+
+    by_itself: bool
+    every_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +46,7 @@ class CaseSettings:
 
     key: NamedKey | None
     lease_ms: int
+    feedback: Sending
     cybertipline: Mapping[str, Any]
     webhook: Mapping[str, Any]
 
@@ -75,7 +89,21 @@ def load_settings(home: Path) -> CaseSettings:
             lease_ms = minutes * 60_000
         case _:
             raise Malformed("cases.settings", section="review", wanted="lease_minutes, 1 to 1440")
-    return CaseSettings(key, lease_ms, table.get("cybertipline", {}), table.get("webhook", {}))
+    sending = _sending(table.get("feedback", {}))
+    sections = (table.get("cybertipline", {}), table.get("webhook", {}))
+    return CaseSettings(key, lease_ms, sending, *sections)
+
+
+def _sending(section: Mapping[str, Any]) -> Sending:
+    known = {"send": False, "every_minutes": 5} | dict(section)
+    match known:
+        case {"send": bool(send), "every_minutes": int(minutes)} if (
+            5 <= minutes <= 1_440 and len(known) == 2
+        ):
+            return Sending(send, minutes * 60_000)
+        case _:
+            wanted = "send, and every_minutes, 5 to 1440"
+            raise Malformed("cases.settings", section="feedback", wanted=wanted)
 
 
 def has_desk(home: Path) -> bool:

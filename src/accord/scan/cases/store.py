@@ -3,7 +3,8 @@
 A change of a case, its line in the trail and the tasks it leaves are one transaction; on return it
 survives power loss. Every change reads the case inside its own transaction, so that several
 processes and reviewers may work on one file: the second of two sees what the first did.
-Not here: what may follow what (model), the encrypted files (quarantine).
+Not here: what may follow what (model), the encrypted files (quarantine), telling the agencies
+(telling, which has its tables here).
 """
 
 import json
@@ -43,6 +44,13 @@ CREATE TABLE IF NOT EXISTS feedback (
     subject TEXT NOT NULL, reason TEXT NOT NULL, verdict TEXT NOT NULL, files INTEGER NOT NULL,
     PRIMARY KEY (subject, reason)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS told (
+    subject TEXT NOT NULL, reason TEXT NOT NULL, job INTEGER NOT NULL, PRIMARY KEY (subject, reason)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS telling (
+    job INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, words INTEGER NOT NULL, sent BLOB,
+    entry INTEGER
+);
 CREATE TABLE IF NOT EXISTS matched (
     listing TEXT NOT NULL, hour INTEGER NOT NULL, files INTEGER NOT NULL,
     PRIMARY KEY (listing, hour)
@@ -115,7 +123,8 @@ class CaseStore:
             self._db.close()
 
     @contextmanager
-    def _transaction(self, name: str) -> Iterator[sqlite3.Connection]:
+    def transaction(self, name: str) -> Iterator[sqlite3.Connection]:
+        """All that is done in it, or nothing; on leaving it survives power loss."""
         with self._lock:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -139,7 +148,7 @@ class CaseStore:
         except sqlite3.Error as err:
             raise Unavailable("cases.store", why=str(err)) from err
 
-    def _query(self, sql: str, args: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, args: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
             try:
                 return self._db.execute(sql, args).fetchall()
@@ -148,7 +157,7 @@ class CaseStore:
 
     def open(self, case: Case, listings: Sequence[str], deed: Deed) -> Case:
         """Keep a new case; of one that is there, only that it was seen again. As it then stands."""
-        with self._transaction("open") as db:
+        with self.transaction("open") as db:
             known = self._load(case.id)
             if known is None:
                 kept = case
@@ -171,7 +180,7 @@ class CaseStore:
 
         Raises: Malformed, for no such case, another version, or as `change` does: nothing is kept.
         """
-        with self._transaction(deed.what) as db:
+        with self.transaction(deed.what) as db:
             known = self.case(case_id)
             if version is not None and version != known.version:
                 mend = "look at it again, then decide"
@@ -193,16 +202,16 @@ class CaseStore:
     def cases(self, state: State | None = None, limit: int = CASES_LISTED_MAX) -> list[Case]:
         """What is due first comes first; then the oldest."""
         sql = "SELECT body FROM cases WHERE ? IS NULL OR state = ? ORDER BY due_ms, opened_ms, id"
-        rows = self._query(f"{sql} LIMIT ?", (state, state, min(limit, CASES_LISTED_MAX)))
+        rows = self.query(f"{sql} LIMIT ?", (state, state, min(limit, CASES_LISTED_MAX)))
         return [_parse_case(row[0]) for row in rows]
 
     def counts(self) -> dict[str, int]:
         """How many cases are in each state."""
-        return dict(self._query("SELECT state, COUNT(*) FROM cases GROUP BY state"))
+        return dict(self.query("SELECT state, COUNT(*) FROM cases GROUP BY state"))
 
     def trail(self, case_id: str) -> list[dict[str, object]]:
         """Everything that happened to a case, in order."""
-        rows = self._query(
+        rows = self.query(
             "SELECT time_ms, who, what, facts FROM trail WHERE id = ? ORDER BY idx", (case_id,)
         )
         return [
@@ -213,7 +222,7 @@ class CaseStore:
     def lines(self, after: int, limit: int) -> list[Line]:
         """The trail of all cases in order, from the line after one."""
         sql = "SELECT idx, id, time_ms, who, what FROM trail WHERE idx > ? ORDER BY idx LIMIT ?"
-        return [Line(*row) for row in self._query(sql, (after, limit))]
+        return [Line(*row) for row in self.query(sql, (after, limit))]
 
     def tasks(
         self, case_id: str | None = None, kind: TaskKind | None = None, *, pending: bool = False
@@ -226,14 +235,14 @@ class CaseStore:
         )
         return [
             KeptTask(row[0], Task(TaskKind(row[1]), row[2], row[3], json.loads(row[4])), *row[5:])
-            for row in self._query(sql, (case_id, kind, int(pending)))
+            for row in self.query(sql, (case_id, kind, int(pending)))
         ]
 
     def finish_task(
         self, case_id: str, kind: TaskKind, subject: str, deed: Deed, change: Change | None = None
     ) -> bool:
         """Note that a task is done, once. Whether it was pending. Raises: Malformed."""
-        with self._transaction("task") as db:
+        with self.transaction("task") as db:
             known = self.case(case_id)
             done = db.execute(
                 "UPDATE tasks SET done_ms = ?, outcome = ? "
@@ -246,17 +255,16 @@ class CaseStore:
                     self._write(db, change(known)[0])
         return done.rowcount == 1
 
-    # GAP(#6): the ledger has no feedback statement yet; this is what one would carry.
     def feedback(self) -> list[dict[str, object]]:
         """What the agencies are to hear of listings: one line each, however many files."""
-        rows = self._query("SELECT subject, verdict, reason, files FROM feedback ORDER BY 1, 3")
+        rows = self.query("SELECT subject, verdict, reason, files FROM feedback ORDER BY 1, 3")
         names = ("listing", "verdict", "reason", "files")
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def matched(self, since_ms: TimeMs) -> dict[str, int]:
         """How many files each listing matched since the hour of a time."""
         sql = "SELECT listing, SUM(files) FROM matched WHERE hour >= ? GROUP BY listing"
-        return dict(self._query(sql, (since_ms // _HOUR_MS,)))
+        return dict(self.query(sql, (since_ms // _HOUR_MS,)))
 
     def hold_noisy(self, found: Mapping[str, int], now_ms: TimeMs) -> list[str]:
         """Hold listings that match too much, and tell the agencies; which ones are new.
@@ -264,7 +272,7 @@ class CaseStore:
         One that a person released is held again only after a day.
         """
         fresh: list[str] = []
-        with self._transaction("noisy") as db:
+        with self.transaction("noisy") as db:
             for listing, files in sorted(found.items()):
                 done = db.execute(
                     "INSERT INTO noisy (listing, since_ms, files) VALUES (?1, ?2, ?3) "
@@ -283,11 +291,11 @@ class CaseStore:
 
     def held(self) -> dict[str, int]:
         """Listings that are held, with how many files each matched in a day when it was found."""
-        return dict(self._query("SELECT listing, files FROM noisy WHERE released_ms IS NULL"))
+        return dict(self.query("SELECT listing, files FROM noisy WHERE released_ms IS NULL"))
 
     def release_noisy(self, listing: str, who: str, now_ms: TimeMs) -> bool:
         """A person looked: matches of the listing act again. Whether it was held."""
-        with self._transaction("noisy") as db:
+        with self.transaction("noisy") as db:
             done = db.execute(
                 "UPDATE noisy SET released_ms = ?, who = ? "
                 "WHERE listing = ? AND released_ms IS NULL",
@@ -297,7 +305,7 @@ class CaseStore:
 
     def note(self, case_id: str, deed: Deed) -> None:
         """A line in the trail that changes nothing, such as that somebody looked."""
-        with self._transaction("note") as db:
+        with self.transaction("note") as db:
             self._note(db, self.case(case_id).id, deed)
 
     def _replace_tasks(self, db: sqlite3.Connection, case_id: str, tasks: Sequence[Task]) -> None:
@@ -329,7 +337,7 @@ class CaseStore:
                 )
 
     def _load(self, case_id: str) -> Case | None:
-        rows = self._query("SELECT body FROM cases WHERE id = ?", (case_id,))
+        rows = self.query("SELECT body FROM cases WHERE id = ?", (case_id,))
         return _parse_case(rows[0][0]) if rows else None
 
     def _write(self, db: sqlite3.Connection, case: Case) -> None:
