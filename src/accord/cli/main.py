@@ -14,6 +14,7 @@ from accord.cli import (
     continuing,
     evidence,
     failures,
+    feedback,
     fingerprint,
     follow,
     founding,
@@ -79,6 +80,7 @@ report.register(app)
 local.register(app)
 audit.register(app)
 evidence.register(app)
+feedback.register(app)
 testnet.register(app)
 demo.register(app)
 bench.register(app)

@@ -13,9 +13,9 @@ from accord.ledger.state import Reader
 from accord.registry.columns import Rows
 from accord.registry.disputes import disputes_of
 from accord.registry.feedback import By, Weighed, count_feedback
-from accord.registry.listings import Kind, Snapshot
+from accord.registry.listings import Snapshot
 from accord.registry.standing import bench_of, block_time_ms, parameters_of
-from accord.registry.views import Count, counts
+from accord.registry.views import Count, counts, disputed_rows
 from accord.wire.ids import MemberId, TimeMs
 
 
@@ -59,7 +59,7 @@ def figures(snapshot: Snapshot, weighed: Weighed, state: Reader) -> Figures:
     disputes = disputes_of(snapshot, bench_of(snapshot, state), parameters_of(state), now_ms)
     said = {item.agency: item for item in count_feedback(weighed, [By.AGENCY])}
     upheld = _by_publisher(snapshot, disputes.rows[disputes.upheld])
-    disputed = _by_publisher(snapshot, _disputed(snapshot))
+    disputed = _by_publisher(snapshot, disputed_rows(snapshot))
     withdrawn = _by_publisher(snapshot, np.flatnonzero(snapshot.withdrawn).astype(np.uint32))
     listings = _by_publisher(snapshot, np.arange(snapshot.count, dtype=np.uint32))
     rows = [
@@ -78,17 +78,6 @@ def figures(snapshot: Snapshot, weighed: Weighed, state: Reader) -> Figures:
     ]
     rows.sort(key=lambda row: row.agency)
     return Figures(snapshot.size, now_ms, counts(snapshot), tuple(rows))
-
-
-def _disputed(snapshot: Snapshot) -> Rows:
-    """Every row that anybody ever disputed, whether the dispute still holds or not."""
-    opinions = snapshot.opinions
-    at = np.flatnonzero(opinions.kind == Kind.DISPUTE)
-    ranges = [
-        np.arange(int(opinions.first[i]), int(opinions.first[i] + opinions.count[i])) for i in at
-    ]
-    rows = np.unique(np.concatenate(ranges)) if ranges else np.empty(0, dtype=np.int64)
-    return rows.astype(np.uint32)
 
 
 def _by_publisher(snapshot: Snapshot, rows: Rows) -> list[int]:

@@ -128,6 +128,17 @@ def opinions_about(snapshot: Snapshot, row: int) -> tuple[OpinionView, ...]:
     return tuple(views)
 
 
+def disputed_rows(snapshot: Snapshot) -> Rows:
+    """Every row that anybody ever disputed, whether the dispute still holds or not, ascending."""
+    opinions = snapshot.opinions
+    at = np.flatnonzero(opinions.kind == Kind.DISPUTE)
+    ranges = [
+        np.arange(int(opinions.first[i]), int(opinions.first[i] + opinions.count[i])) for i in at
+    ]
+    rows = np.unique(np.concatenate(ranges)) if ranges else np.empty(0, dtype=np.int64)
+    return rows.astype(np.uint32)
+
+
 def counts(snapshot: Snapshot) -> tuple[Count, ...]:
     """Listings by agency, class and status: safe to publish."""
     if not snapshot.count:
