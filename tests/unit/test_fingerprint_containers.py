@@ -16,6 +16,7 @@ from accord.fingerprint import (
     distance_bits,
     examine,
 )
+from accord.fingerprint.types import VIEWS_MAX
 from accord.wire.limits import ARCHIVE_BYTES_MAX, ARCHIVE_MEMBERS_MAX, IMAGE_FRAMES_MAX
 from archives_kit import tarred, zipped
 from pictures_kit import encoded, oriented, picture
@@ -126,9 +127,9 @@ def test_members_bytes_and_pictures_are_counted_over_the_whole_upload() -> None:
     assert [view.bits for view in large.pdq] == TWINS[:1] * 2
     assert large.unseen == Unseen(UnhashableCode.ARCHIVE_TOO_LARGE, 6)
     small = encoded(picture(1, (48, 48)), "PNG")
-    many = seen(zipped([small] * 130))
-    assert len(many.pdq) == 128
-    assert many.unseen == Unseen(UnhashableCode.ARCHIVE_TOO_LARGE, 129)
+    many = seen(zipped([small] * (VIEWS_MAX + 2)))
+    assert len(many.pdq) == VIEWS_MAX
+    assert many.unseen == Unseen(UnhashableCode.ARCHIVE_TOO_LARGE, VIEWS_MAX + 1)
 
 
 def test_notes_of_a_mac_and_empty_files_are_passed_over() -> None:

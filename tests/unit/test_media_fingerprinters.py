@@ -30,6 +30,7 @@ from accord.wire.errors import Malformed, Unavailable
 from archives_kit import zipped
 from made_up_kit import build_library, grid, install
 from pictures_kit import animation, encoded, oriented, picture
+from video_kit import film, letterboxed, walk
 
 PICTURE = picture(1, (480, 320))
 JPEG = encoded(PICTURE, "JPEG", quality=90)
@@ -150,6 +151,13 @@ def test_it_is_shown_pictures_upright_as_rgb_and_small() -> None:
     frames = examine(animation([1, 2, 3], "GIF"))
     assert isinstance(frames, Examined)
     assert len({view.photodna for view in frames.pdq}) == 3
+    shown.clear()
+    turned = [frame.rotate(-90, expand=True) for frame in letterboxed(walk(1, 1.0), (320, 320))]
+    seen = examine(film(turned, rotation=90))
+    assert isinstance(seen, Examined)
+    assert seen.unseen is None
+    assert {(width, height) for _, width, height in shown} == {(320, 320), (320, 192)}
+    assert None not in {view.photodna for view in seen.pdq}
 
 
 @pytest.mark.usefixtures("in_use")

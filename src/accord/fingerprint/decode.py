@@ -40,6 +40,7 @@ from accord.fingerprint.types import (
     distance_bits,
 )
 from accord.fingerprint.upright import orientation_of, upright_size
+from accord.fingerprint.video_formats import HEAD_BYTES, video_format_of
 from accord.wire.limits import (
     ANIMATION_PIXELS_MAX,
     IMAGE_BYTES_MAX,
@@ -48,6 +49,8 @@ from accord.wire.limits import (
     IMAGE_SIDE_MAX,
     PDQ_QUALITY_MIN,
     PICTURES_BESIDE_MAX,
+    VIDEO_MEMBER_PIXELS_MAX,
+    VIDEO_PIXELS_MAX,
 )
 
 __all__ = ["FORMATS", "digests_of", "examine", "fingerprint_bytes"]
@@ -132,7 +135,9 @@ def _examine(data: bytes, decoding: Decoding) -> Examined | UnhashableCode:
     if container is None:
         return _examine_file(data, decoding)
     # A file may be a picture and an archive: then it is looked at as both.
-    shown = None if format_of(data) is None else _examine_file(data, Decoding.EXACT)
+    head = data[:HEAD_BYTES]
+    is_shown = format_of(data) is not None or video_format_of(head) is not None
+    shown = _examine_file(data, Decoding.EXACT) if is_shown else None
     return _examine_members(data, container, shown)
 
 
@@ -163,7 +168,7 @@ def _examine_members(
             unseen = unseen or Unseen(UnhashableCode.ARCHIVE_TOO_LARGE, number)
         views += [replace(view, member=number) for view in kept]
         pixels += answer.facts.width * answer.facts.height * answer.facts.frames
-        facts = facts or replace(answer.facts, format=ARCHIVE, frames=1)
+        facts = facts or replace(answer.facts, format=ARCHIVE, frames=1, duration_ms=0)
     if facts is None:
         return UnhashableCode.ARCHIVE_NO_PICTURES if unseen is None else unseen.code
     return Examined(tuple(views), facts, unseen=unseen)
@@ -172,17 +177,19 @@ def _examine_members(
 def _examine_member(found: bytes | UnhashableCode) -> Examined | UnhashableCode:
     if isinstance(found, UnhashableCode):
         return found
-    answer = _examine_file(found, Decoding.EXACT)
+    answer = _examine_file(found, Decoding.EXACT, VIDEO_MEMBER_PIXELS_MAX)
     if isinstance(answer, Examined) and has_zip_at_end(found):
         return replace(answer, unseen=Unseen(UnhashableCode.ARCHIVE_NOT_READABLE))
     return answer
 
 
-def _examine_file(data: bytes, decoding: Decoding) -> Examined | UnhashableCode:
-    """A file as the one picture, or the pictures of one format, that it begins as."""
+def _examine_file(
+    data: bytes, decoding: Decoding, video_pixels_max: int = VIDEO_PIXELS_MAX
+) -> Examined | UnhashableCode:
+    """A file as the one picture, the pictures of one format, or the film that it begins as."""
     name = format_of(data)
     if name is None:
-        return UnhashableCode.UNKNOWN_FORMAT
+        return _examine_video(data, video_pixels_max)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -201,6 +208,15 @@ def _examine_file(data: bytes, decoding: Decoding) -> Examined | UnhashableCode:
         return _code_of(err, data, name)
     flat = all(view.quality < PDQ_QUALITY_MIN for view in answer.pdq)
     return UnhashableCode.TOO_FLAT if flat else answer
+
+
+def _examine_video(data: bytes, pixels_max: int) -> Examined | UnhashableCode:
+    if video_format_of(data[:HEAD_BYTES]) is None:
+        return UnhashableCode.UNKNOWN_FORMAT
+    # Here and not above: FFmpeg is large, and few of those who import this module decode at all.
+    from accord.fingerprint.video import BytesSource, examine_video  # noqa: PLC0415
+
+    return examine_video(BytesSource(data), pixels_max)
 
 
 def _examine_scaled(data: bytes) -> Examined | None:

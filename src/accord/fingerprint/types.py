@@ -9,13 +9,14 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 from accord.wire.errors import Malformed
-from accord.wire.limits import ARCHIVE_MEMBERS_MAX, IMAGE_FRAMES_MAX, IMAGE_SIDE_MAX
+from accord.wire.limits import ARCHIVE_MEMBERS_MAX, IMAGE_SIDE_MAX, VIDEO_FRAMES_MAX
 from accord.wire.record import Count, Size, Text, Uint
 
 PDQ_BYTES: Final = 32
 PDQ_QUALITY_TOP: Final = 100
 PHOTODNA_BYTES: Final = 144
-VIEWS_MAX: Final = 2 * IMAGE_FRAMES_MAX  # Each sampled frame, on white and on black.
+# Each frame twice: a film's whole and within its bars, a picture's on white and on black.
+VIEWS_MAX: Final = 2 * VIDEO_FRAMES_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class FramePdq:
     """PDQ of one frame of a file; a still picture is frame 0 at 0 ms.
 
     A frame whose transparency matters comes twice: first on white, then, with the same index,
-    on black. `member` is the number of the file in an archive that shows it, 0 outside of one.
+    on black. So does one of a film with bars: whole, then what lies within them. `member` is the
+    number of the file in an archive that shows it, 0 outside of one.
     `photodna` is there where a fingerprinter for it is in use and had a value for the frame.
     """
 
@@ -90,13 +92,15 @@ class Digests:
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
     """What the file says it is, upright: `format` is a lower-case name of `decode.FORMATS`, or
-    `archive`; sizes are then those of the first picture in it, `frames` is 1.
+    `archive`; sizes are then those of the first picture in it, `frames` is 1. Of a film it is a
+    name of `video_formats.DEMUXERS`, `frames` are those kept, and only a film has a duration.
     """
 
     format: Annotated[str, Text(3, 8)]
     width: Annotated[int, Uint(1, IMAGE_SIDE_MAX)]
     height: Annotated[int, Uint(1, IMAGE_SIDE_MAX)]
     frames: Annotated[int, Uint(1, 2**31 - 1)]
+    duration_ms: Annotated[int, Uint(0, 2**53)] = 0
 
 
 class UnhashableCode(StrEnum):
@@ -116,6 +120,14 @@ class UnhashableCode(StrEnum):
     ARCHIVE_NO_PICTURES = "archive.no_pictures"
     ARCHIVE_NOT_READABLE = "archive.not_readable"
     ARCHIVE_TOO_LARGE = "archive.too_large"
+    VIDEO_CODEC = "video.codec"
+    VIDEO_CRASHED = "video.crashed"
+    VIDEO_NO_FRAMES = "video.no_frames"
+    VIDEO_NOT_DECODABLE = "video.not_decodable"
+    VIDEO_TIMEOUT = "video.timeout"
+    VIDEO_TOO_FLAT = "video.too_flat"
+    VIDEO_TOO_LARGE = "video.too_large"
+    VIDEO_TRUNCATED = "video.truncated"
 
 
 REASONS: Final[dict[UnhashableCode, str]] = {
@@ -133,6 +145,14 @@ REASONS: Final[dict[UnhashableCode, str]] = {
     UnhashableCode.ARCHIVE_NO_PICTURES: "the archive or document holds no picture",
     UnhashableCode.ARCHIVE_NOT_READABLE: "an archive or document of a kind that is not opened here",
     UnhashableCode.ARCHIVE_TOO_LARGE: "more files, bytes, pictures or levels than are unpacked",
+    UnhashableCode.VIDEO_CODEC: "the video is packed by a codec that is not read here",
+    UnhashableCode.VIDEO_CRASHED: "the decoder died on this video",
+    UnhashableCode.VIDEO_NO_FRAMES: "the video shows nothing: sound alone, or no whole frame",
+    UnhashableCode.VIDEO_NOT_DECODABLE: "the video's data is damaged or of an unsupported kind",
+    UnhashableCode.VIDEO_TIMEOUT: "decoding the video took longer than the limit",
+    UnhashableCode.VIDEO_TOO_FLAT: "no frame of the video has the detail to tell it from others",
+    UnhashableCode.VIDEO_TOO_LARGE: "more bytes, pixels, frames or memory than the limits allow",
+    UnhashableCode.VIDEO_TRUNCATED: "the video ends long before it says that it does",
 }
 
 

@@ -19,13 +19,14 @@ import xml.etree.ElementTree
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, Final
 
+import av.subtitles.stream
 import pillow_heif
 from PIL import AvifImagePlugin, Image, ImageCms, ImageColor
 
 from accord.fingerprint import Decoding, Examined, UnhashableCode, examine, second
 from accord.media.fingerprinters import load, parse_argument
 from accord.media.lock import Refused, limits_only, lock_down
-from accord.media.warmup import SAMPLES, container_samples, scaled_sample
+from accord.media.warmup import FILM, SAMPLES, container_samples, load_charsets, scaled_sample
 from accord.wire import cbor
 from accord.wire.errors import Malformed
 from accord.wire.limits import DECODE_CPU_MS, DECODE_WAIT_MS, IMAGE_BYTES_MAX
@@ -38,9 +39,9 @@ FINGERPRINTER: Final = "--fingerprinter="  # And `fingerprinters.Named` as an ar
 LENGTH_BYTES: Final = 4
 NO_FINGERPRINTER: Final = "fingerprinter"  # How a refusal begins that is about it.
 DECODING_BYTES: Final = {Decoding.EXACT: b"e", Decoding.SCALED: b"s"}
-ANSWER_BYTES_MAX: Final = 65_536  # 128 views of about 220 bytes each, twice over.
+ANSWER_BYTES_MAX: Final = 262_144  # 510 views of about 240 bytes each, twice over.
 # What codecs import at first use, when no file can be opened any more.
-_IMPORTED_LATE: Final = (copy, xml.etree.ElementTree, ImageColor)
+_IMPORTED_LATE: Final = (copy, xml.etree.ElementTree, ImageColor, av.subtitles.stream)
 _TEXTS: Final = ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 
 
@@ -94,7 +95,8 @@ def warm_up() -> None:
     # A worker is one core's: by themselves they take as many as the machine has, and memory along.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.options.DECODE_THREADS = 1
-    for sample in (*SAMPLES, *container_samples()):
+    load_charsets()
+    for sample in (*SAMPLES, FILM, *container_samples()):
         examine(sample)
     examine(scaled_sample(), Decoding.SCALED)
     srgb = ImageCms.createProfile("sRGB")  # Colour management is loaded now, not by a hostile file.

@@ -68,6 +68,15 @@ PICTURES_BESIDE_MAX: Final = 8  # JPEGs that are looked at after the end of one.
 ARCHIVE_MEMBERS_MAX: Final = 1_000  # Files in one upload, archives within it included.
 ARCHIVE_BYTES_MAX: Final = 100_000_000  # Unpacked, all members together: 0.3 s of CPU for deflate.
 ARCHIVE_DEPTH_MAX: Final = 4  # Archives in one another; a .tar.gz is two.
+VIDEO_BYTES_MAX: Final = 100_000_000_000  # Of a film on a disk: what it says of itself is read.
+VIDEO_FRAMES_MAX: Final = 255  # Distinct frames kept of a film, however long; a listing's most.
+VIDEO_FRAME_PIXELS_MAX: Final = 36_000_000  # 8K: 7,680 by 4,320.
+VIDEO_PIXELS_MAX: Final = (
+    4_000_000_000  # Decoded whole: 2 min of 720p. Of key frames as much again.
+)
+VIDEO_MEMBER_PIXELS_MAX: Final = 150_000_000  # The same of a film in an archive: 0.5 s.
+VIDEO_KEYS_MAX: Final = 512  # Moments of a long film that are looked for, spread evenly.
+VIDEO_STREAMS_MAX: Final = 4  # Streams of pictures in one file: film, cover, other angle.
 DECODE_CPU_MS: Final = 3_000  # CPU of one file, all threads: 50 Mpx take 0.5 to 2.
 DECODE_WAIT_MS: Final = 10_000  # Wall time of one file: that CPU on cores that others use too.
 DECODER_MEMORY_BYTES: Final = 1_250_000_000  # Address space of a worker; 50 Mpx WebP take 1,139 MB.
@@ -128,7 +137,7 @@ RULE_FILE_DEPTH_MAX: Final = 8  # A rule set nests 5 deep.
 RECEIPT_BATCH_MAX: Final = 512  # Receipts that share one fsync: about 1 MB.
 RECEIPT_QUEUE_MAX: Final = 8192  # Receipts that wait for the disk; more are told to back off.
 RECEIPT_SECRETS_MS: Final = 7_776_000_000  # Salts open a receipt for 90 days, then are deleted.
-SCREEN_JSON_BYTES_MAX: Final = 262_144  # Fingerprints of 128 frames are 15 KB.
+SCREEN_JSON_BYTES_MAX: Final = 262_144  # Fingerprints of 510 views are 60 KB.
 SCREEN_BYTES_IN_FLIGHT_MAX: Final = 400_000_000  # Request bodies held at once; more back off.
 UPLOAD_ID_CHARS_MAX: Final = 64
 ATTEST_GAP_MS: Final = 3_000  # Attestations are at least so far apart: a burst is one.

@@ -1,0 +1,431 @@
+"""Bytes of a video file to the fingerprints of its distinct frames. Total, as `decode` is.
+
+A film is watched once, from its beginning. Where all its frames can be decoded within a budget,
+they are; else its key frames alone, and of a long film some hundred of these, spread over it by
+seeking. What is decoded is counted, never timed, so the same bytes give the same answer anywhere.
+Not here: which frames are kept (`distinct`), their pixels (`video_pixels`), isolation and time
+limits (`accord.media`). Only the bytes of the file itself are ever read, through `Source`.
+Invariants: memory does not depend on a film's length; what could not be looked at is `unseen`.
+Source: docs/spec/fingerprint.md, section 17.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import av
+import av.logging
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from accord.fingerprint.distinct import Distinct
+from accord.fingerprint.types import (
+    Examined,
+    Fingerprint,
+    FramePdq,
+    MediaFacts,
+    UnhashableCode,
+    Unseen,
+)
+from accord.fingerprint.video_formats import (
+    CODECS,
+    DEMUXERS,
+    HEAD_BYTES,
+    VideoFormatName,
+    video_format_of,
+)
+from accord.fingerprint.video_pixels import (
+    Bars,
+    Margins,
+    luma_of,
+    pdq_of_luma,
+    photodna_of,
+    trimmed,
+)
+from accord.wire.limits import (
+    PDQ_QUALITY_MIN,
+    VIDEO_BYTES_MAX,
+    VIDEO_FRAME_PIXELS_MAX,
+    VIDEO_FRAMES_MAX,
+    VIDEO_KEYS_MAX,
+    VIDEO_PIXELS_MAX,
+    VIDEO_STREAMS_MAX,
+)
+
+av.logging.set_level(None)  # Words for nobody.
+
+_FRAME_PIXELS_MIN: Final = 40_000  # What the smallest frame costs of the budget: 20 us or so.
+_PACKET_PIXELS: Final = 2_000  # And a packet of which nothing is decoded.
+_SEEK_STRIDE_MS: Final = 2_000  # Nearer targets than that are reached by reading on.
+_SEEKS_WITHOUT: Final = 8  # Seeks in a row that lead nowhere: the film is read on instead.
+_DAMAGED_MAX: Final = 100  # Packets of a stream that may fail before the rest is left alone.
+_ENDS_EARLY_SHARE: Final = 10  # A film may end a tenth of its length before it says, and 2 s.
+_ENDS_EARLY_MS: Final = 2_000
+_BUFFER_BYTES: Final = 262_144
+_TIME_MS_MAX: Final = 2**53
+_OPTIONS: Final = {
+    "codec_whitelist": ",".join(sorted(CODECS)),
+    "protocol_whitelist": "none",
+    "probesize": "5000000",  # Bytes, and below microseconds: where headers do not say enough.
+    "analyzeduration": "2000000",
+}
+_PICTURES: Final = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
+
+
+class Source(Protocol):
+    """A file, wherever its bytes are. One caller at a time."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+    def read(self, offset: int, size: int) -> bytes:
+        """So many bytes, or what there is of them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BytesSource:
+    """A file in memory."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self.data[offset : offset + size]
+
+
+Tell = Callable[[int, int], None]  # How many ms of how many are seen; at every decoded frame.
+
+
+def _say_nothing(_done_ms: int, _of_ms: int) -> None:
+    """For those who do not wait."""
+
+
+def examine_video(
+    source: Source, pixels_max: int = VIDEO_PIXELS_MAX, tell: Tell = _say_nothing
+) -> Examined | UnhashableCode:
+    """The distinct frames of a film, or why there are none.
+
+    Units: `pixels_max` is what may be decoded of it whole, and again of key frames.
+    """
+    name = video_format_of(source.read(0, HEAD_BYTES))
+    if name is None:
+        return UnhashableCode.UNKNOWN_FORMAT
+    if source.size > VIDEO_BYTES_MAX:
+        return UnhashableCode.VIDEO_TOO_LARGE
+    viewing = _Viewing(source, name, pixels_max, tell)
+    try:
+        viewing.watch()
+    except MemoryError:
+        viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
+    except (FFmpegError, ValueError, OSError, OverflowError, ArithmeticError):
+        viewing.amiss(UnhashableCode.VIDEO_NOT_DECODABLE)
+    return viewing.answer()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A kept frame, and what lies within the bars known when it was seen: PDQ and PhotoDNA."""
+
+    whole: tuple[Fingerprint, bytes | None]
+    inner: tuple[Fingerprint, bytes | None] | None
+    bars: Margins | None
+
+
+class _File(io.RawIOBase):
+    """A source as FFmpeg reads it."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._source.size - self._at)
+        found = self._source.read(self._at, left if size < 0 else min(size, left))
+        self._at += len(found)
+        return found
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+
+@dataclass
+class _Viewing:
+    """One file being watched."""
+
+    source: Source
+    name: VideoFormatName
+    pixels_max: int
+    tell: Tell
+    views: list[FramePdq] = field(default_factory=list[FramePdq])
+    code: UnhashableCode | None = None
+    size: tuple[int, int] = (0, 0)  # Of the first frame, upright: width, height.
+    duration_ms: int = 0
+    spent: int = 0  # In pixels.
+    looked: bool = False
+
+    def amiss(self, code: UnhashableCode) -> None:
+        """Something of the file was not seen; the first reason is told."""
+        self.code = self.code or code
+
+    def watch(self) -> None:
+        """Every stream of pictures in the file, one after another."""
+        number = 0
+        while number < VIDEO_STREAMS_MAX:
+            with self._opened() as container:
+                streams = container.streams.video
+                if len(streams) > VIDEO_STREAMS_MAX:
+                    self.amiss(UnhashableCode.VIDEO_TOO_LARGE)
+                if number >= len(streams):
+                    return
+                _Stream(self, container, streams[number]).watch()
+            number += 1
+
+    def _opened(self) -> InputContainer:
+        return av.open(
+            _File(self.source),
+            mode="r",
+            format=DEMUXERS[self.name],
+            options=dict(_OPTIONS),
+            metadata_errors="replace",
+            buffer_size=_BUFFER_BYTES,
+        )
+
+    def answer(self) -> Examined | UnhashableCode:
+        if not self.views:
+            dull = UnhashableCode.VIDEO_TOO_FLAT if self.looked else UnhashableCode.VIDEO_NO_FRAMES
+            return self.code or dull
+        width, height = self.size
+        facts = MediaFacts(self.name, width, height, self.views[-1].index + 1, self.duration_ms)
+        unseen = None if self.code is None else Unseen(self.code)
+        return Examined(tuple(self.views), facts, unseen=unseen)
+
+    def take(self, frames: Distinct[_Kept], bars: Margins | None) -> None:
+        """The kept frames of a stream as views: whole, and within its bars if it has any."""
+        start = self.views[-1].index + 1 if self.views else 0
+        left = VIDEO_FRAMES_MAX - start
+        if len(frames.kept) > left:
+            self.amiss(UnhashableCode.VIDEO_TOO_LARGE)
+        for index, (time_ms, _, kept) in enumerate(frames.kept[:left], start):
+            self._view(index, time_ms, kept.whole)
+            if kept.inner is not None and kept.bars == bars:
+                self._view(index, time_ms, kept.inner)
+
+    def _view(self, index: int, time_ms: int, shown: tuple[Fingerprint, bytes | None]) -> None:
+        found, photodna = shown
+        view = FramePdq(index, time_ms, found.bits, found.quality, photodna=photodna)
+        self.views.append(view)
+
+
+class _Stream:
+    """One stream of pictures of the file."""
+
+    def __init__(self, viewing: _Viewing, container: InputContainer, stream: VideoStream) -> None:
+        self._viewing = viewing
+        self._container = container
+        self._stream = stream
+        self._distinct: Distinct[_Kept] = Distinct(VIDEO_FRAMES_MAX)
+        self._bars = Bars()
+        self._damaged = 0
+        self._newest_ms = -1
+        self._spent = 0
+        self._duration_ms = _duration_ms(container, stream)
+        viewing.duration_ms = max(viewing.duration_ms, self._duration_ms)
+
+    def watch(self) -> None:
+        stream, viewing = self._stream, self._viewing
+        if stream.codec_context.name not in CODECS:
+            viewing.amiss(UnhashableCode.VIDEO_CODEC)
+            return
+        if stream.width * stream.height > VIDEO_FRAME_PIXELS_MAX:
+            viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
+            return
+        stream.codec_context.thread_count = 1
+        stream.thread_type = "NONE"
+        stream.codec_context.options = {"max_pixels": str(VIDEO_FRAME_PIXELS_MAX)}
+        try:
+            is_whole = self._expected_pixels() <= viewing.pixels_max and self._watch_all()
+            if not is_whole:
+                self._watch_keys()
+        finally:
+            viewing.duration_ms = max(viewing.duration_ms, self._newest_ms)
+            viewing.take(self._distinct, self._bars.left())
+
+    def _expected_pixels(self) -> int:
+        """What it costs to decode everything, as far as the file tells."""
+        rate = self._stream.average_rate or self._stream.guessed_rate or 0
+        frames = self._stream.frames or int(self._duration_ms * rate / 1000)
+        return frames * max(_FRAME_PIXELS_MIN, self._stream.width * self._stream.height)
+
+    def _watch_all(self) -> bool:
+        """Whether the budget did for every frame."""
+        for packet in self._packets():
+            for frame in self._decoded(packet):
+                self._view(frame)
+            if self._spent > self._viewing.pixels_max:
+                return False
+        self._check_end()
+        return True
+
+    def _watch_keys(self) -> None:
+        """Key frames, on from where the film is: far apart by seeking, else by reading on."""
+        self._spent = 0
+        self._stream.codec_context.skip_frame = "NONKEY"
+        self._stream.discard = Discard.nonkey
+        stride_ms = (self._duration_ms - max(0, self._newest_ms)) // VIDEO_KEYS_MAX
+        if stride_ms >= _SEEK_STRIDE_MS and self._watch_far_apart(stride_ms):
+            return
+        if self._spent:  # Seeks led nowhere; where to is not known.
+            self._container.seek(0)
+        for packet in self._packets():
+            for frame in self._decoded(packet):
+                self._view(frame)
+            if self._spent > self._viewing.pixels_max:
+                self._viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
+                return
+        self._check_end()
+
+    def _watch_far_apart(self, stride_ms: int) -> bool:
+        """Whether seeking led through the film."""
+        target_ms, without = max(0, self._newest_ms), 0
+        while target_ms < self._duration_ms and without < _SEEKS_WITHOUT:
+            before_ms = self._newest_ms
+            frame = self._frame_at(target_ms)
+            if frame is not None:
+                self._view(frame)
+            without = 0 if self._newest_ms > before_ms else without + 1
+            target_ms = max(target_ms, self._newest_ms) + stride_ms
+            if self._spent > self._viewing.pixels_max:
+                self._viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
+                return True
+        return without < _SEEKS_WITHOUT
+
+    def _frame_at(self, time_ms: int) -> VideoFrame | None:
+        """The key frame at or before a moment, or the first one after it."""
+        stream = self._stream
+        base = stream.time_base
+        if base is None:
+            return None
+        try:
+            self._container.seek(
+                int(time_ms / 1000 / base) + (stream.start_time or 0), stream=stream
+            )
+        except FFmpegError:
+            return None
+        for packet in self._packets():
+            frames = self._decoded(packet)
+            with suppress(FFmpegError, EOFError):
+                frames += stream.codec_context.decode(None)  # It need not wait for what follows.
+            if frames:
+                return frames[0]
+            stream.codec_context.flush_buffers()
+        return None
+
+    def _packets(self) -> Iterator["Packet[VideoStream]"]:
+        try:
+            for packet in self._container.demux(self._stream):
+                self._pay(_PACKET_PIXELS)
+                yield packet
+        except EOFError:
+            self._viewing.amiss(UnhashableCode.VIDEO_TRUNCATED)
+        except FFmpegError:
+            self._viewing.amiss(UnhashableCode.VIDEO_NOT_DECODABLE)
+
+    def _decoded(self, packet: "Packet[VideoStream]") -> list[VideoFrame]:
+        if self._damaged > _DAMAGED_MAX:
+            return []
+        try:
+            frames = self._stream.decode(packet)
+        except EOFError:
+            return []
+        except FFmpegError:
+            self._damaged += 1
+            self._viewing.amiss(UnhashableCode.VIDEO_NOT_DECODABLE)
+            return []
+        return frames
+
+    def _pay(self, pixels: int) -> None:
+        self._spent += pixels
+        self._viewing.spent += pixels
+
+    def _view(self, frame: VideoFrame) -> None:
+        """Keeps a frame if it is sound, due, detailed and new."""
+        viewing = self._viewing
+        self._pay(max(_FRAME_PIXELS_MIN, frame.width * frame.height))
+        time_ms = self._time_ms(frame)
+        self._newest_ms = max(self._newest_ms, time_ms)
+        viewing.tell(time_ms, self._duration_ms)
+        if frame.is_corrupt:
+            viewing.amiss(UnhashableCode.VIDEO_NOT_DECODABLE)
+            return
+        if frame.width * frame.height > VIDEO_FRAME_PIXELS_MAX:
+            viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
+            return
+        if not self._distinct.is_due(time_ms):
+            return
+        luma = luma_of(frame)
+        if not viewing.looked:
+            height, width = luma.pixels.shape
+            viewing.looked, viewing.size = True, (width, height)
+        whole = pdq_of_luma(luma)
+        self._distinct.looked_at(time_ms)
+        if whole.quality >= PDQ_QUALITY_MIN and self._distinct.is_new(whole.bits):
+            bars = self._bars.seen(luma)
+            inner = None if bars is None else pdq_of_luma(trimmed(luma, bars))
+            kept = _Kept(
+                (whole, photodna_of(frame)),
+                None
+                if inner is None or inner.quality < PDQ_QUALITY_MIN
+                else (inner, photodna_of(frame, bars)),
+                bars,
+            )
+            self._distinct.keep(time_ms, whole.bits, kept)
+
+    def _time_ms(self, frame: VideoFrame) -> int:
+        base = self._stream.time_base
+        if frame.pts is None or base is None:
+            return max(0, self._newest_ms)
+        time_ms = int((frame.pts - (self._stream.start_time or 0)) * base * 1000)
+        return min(max(0, time_ms), _TIME_MS_MAX)
+
+    def _check_end(self) -> None:
+        """A film that ends long before it says is cut, or lies."""
+        early_ms = self._duration_ms - self._newest_ms
+        if self._stream.disposition & _PICTURES:
+            return
+        if early_ms > self._duration_ms // _ENDS_EARLY_SHARE + _ENDS_EARLY_MS:
+            self._viewing.amiss(UnhashableCode.VIDEO_TRUNCATED)
+
+
+def _duration_ms(container: InputContainer, stream: VideoStream) -> int:
+    """What the file says; 0 where it says nothing."""
+    if stream.duration is not None and stream.time_base is not None:
+        duration_ms = int(stream.duration * stream.time_base * 1000)
+    elif container.duration is not None:
+        duration_ms = container.duration * 1000 // av.time_base
+    else:
+        duration_ms = 0
+    return min(max(0, duration_ms), _TIME_MS_MAX)

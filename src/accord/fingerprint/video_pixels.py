@@ -1,0 +1,142 @@
+"""From a decoded video frame to upright luma, and the bars that a film has around it.
+
+Only luma is looked at, since PDQ sees nothing else: where a codec keeps it in a plane of its own,
+it is taken from there. Nothing here copies more than one frame.
+Not here: which frames (video), PDQ itself (pdq).
+Source: docs/spec/fingerprint.md, section 17.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+from av.video.frame import VideoFrame
+from PIL import Image
+
+from accord.fingerprint import second
+from accord.fingerprint.pdq import NOTHING, SIDE_MIN, STRIP_ROWS, Strip
+from accord.fingerprint.pdq_native import kernel_of
+from accord.fingerprint.resample import shrunk
+from accord.fingerprint.types import Fingerprint
+
+_KERNEL: Final = kernel_of()
+# 8-bit formats whose first plane is luma. "j" is full range; else the frame says which it is.
+_LUMA_FIRST: Final = frozenset(
+    {
+        *("yuv420p", "yuv422p", "yuv444p", "yuv411p", "yuv410p", "yuv440p", "yuva420p"),
+        *("yuvj420p", "yuvj422p", "yuvj444p", "yuvj411p", "yuvj440p", "nv12", "nv21", "gray"),
+    }
+)
+_FULL_RANGE: Final = 2  # AVCOL_RANGE_JPEG
+_BLACK: Final = np.float32(16)  # Of limited range,
+_SPREAD: Final = np.float32(255 / 219)  # and what brings it to the full one.
+_PLAIN_RANGE: Final = 24  # Grey levels that a row of a bar spans at most.
+_BAR_MIN: Final = 50  # A bar is at least one 50th of its side.
+_INNER_MIN: Final = 8  # What is left is at least an eighth of it.
+_SECOND_SIDE: Final = 1024
+_PIXELS_APART: Final = 4  # Every fourth pixel of a row tells whether it is plain.
+
+
+class Luma(NamedTuple):
+    """A frame upright. Shape: pixels (height, width). `is_full`: 0 to 255, else 16 to 235."""
+
+    pixels: Strip
+    is_full: bool
+
+
+def luma_of(frame: VideoFrame) -> Luma:
+    name, width, height = frame.format.name, frame.width, frame.height
+    plane = frame.planes[0]
+    if name in _LUMA_FIRST and plane.line_size >= width:
+        raw = np.frombuffer(memoryview(plane), dtype=np.uint8)[: plane.line_size * height]
+        pixels: Strip = np.ascontiguousarray(raw.reshape(height, plane.line_size)[:, :width])
+        is_full = name.startswith(("yuvj", "gray")) or frame.color_range == _FULL_RANGE
+    else:
+        grey = frame.reformat(format="gray", threads=1).to_ndarray()
+        pixels, is_full = grey.astype(np.uint8, copy=False), True
+    turns = round(frame.rotation / 90) % 4
+    return Luma(pixels if turns == 0 else np.ascontiguousarray(np.rot90(pixels, turns)), is_full)
+
+
+def pdq_of_luma(luma: Luma) -> Fingerprint:
+    """Levels are spread after the filter, where nothing is rounded to whole ones any more."""
+    height, width = luma.pixels.shape
+    if min(width, height) < SIDE_MIN:
+        return NOTHING.fingerprint
+    grey = luma.pixels[:, :, None]
+    strips = (grey[top : top + STRIP_ROWS] for top in range(0, height, STRIP_ROWS))
+    grid = _KERNEL.grid(strips, width, height)
+    if not luma.is_full:
+        grid = (grid - _BLACK) * _SPREAD
+    return _KERNEL.hashed(grid).fingerprint
+
+
+def photodna_of(frame: VideoFrame, bars: "Margins | None" = None) -> bytes | None:
+    """What a second fingerprinter makes of a frame, or of what lies within its bars."""
+    if not second.is_used():
+        return None
+    image = Image.fromarray(frame.reformat(format="rgb24", threads=1).to_ndarray())
+    upright = image.rotate(90 * (round(frame.rotation / 90) % 4), expand=True)
+    if bars is not None:
+        width, height = upright.size
+        box = (bars.left, bars.top, width - bars.right, height - bars.bottom)
+        upright = upright.crop(box)
+    return second.second_of(shrunk(upright, _SECOND_SIDE))
+
+
+class Margins(NamedTuple):
+    """Plain rows and columns at the ends. Units: pixels."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+@dataclass(slots=True)
+class Bars:
+    """The bars around a film, as far as its frames so far tell: what is plain in all of them."""
+
+    size: tuple[int, int] = (0, 0)
+    margins: Margins | None = field(default=None)
+
+    def seen(self, luma: Luma) -> Margins | None:
+        """Takes a frame into account; the bars that are left then, None where there are none."""
+        found = _margins_of(luma.pixels)
+        height, width = luma.pixels.shape
+        if self.size != (height, width) or self.margins is None:
+            self.size, self.margins = (height, width), found
+        else:
+            pairs = zip(self.margins, found, strict=True)
+            self.margins = Margins(*(min(pair) for pair in pairs))
+        return self.left()
+
+    def left(self) -> Margins | None:
+        """The bars, where they are wide enough to be some and leave enough to be a picture."""
+        if self.margins is None:
+            return None
+        height, width = self.size
+        top, bottom, left, right = self.margins
+        is_bar = _BAR_MIN * max(top, bottom) >= height or _BAR_MIN * max(left, right) >= width
+        inner_height, inner_width = height - top - bottom, width - left - right
+        is_picture = _INNER_MIN * inner_height >= height and _INNER_MIN * inner_width >= width
+        return self.margins if is_bar and is_picture else None
+
+
+def trimmed(luma: Luma, bars: Margins) -> Luma:
+    height, width = luma.pixels.shape
+    inner = luma.pixels[bars.top : height - bars.bottom, bars.left : width - bars.right]
+    return Luma(np.ascontiguousarray(inner), luma.is_full)
+
+
+def _margins_of(pixels: Strip) -> Margins:
+    return Margins(*_ends(pixels[:, ::_PIXELS_APART]), *_ends(pixels[::_PIXELS_APART].T))
+
+
+def _ends(rows: Strip) -> tuple[int, int]:
+    """How many rows at the beginning and at the end are plain."""
+    spans = rows.max(axis=1).astype(np.int32) - rows.min(axis=1)
+    told = np.flatnonzero(spans > _PLAIN_RANGE)
+    if len(told) == 0:
+        return len(rows), 0
+    return int(told[0]), int(len(rows) - 1 - told[-1])

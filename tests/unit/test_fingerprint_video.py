@@ -1,0 +1,206 @@
+"""Films: what is kept of them, in which copies it is met again, and what is not seen of them."""
+
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+
+import pytest
+from PIL import Image
+
+from accord.fingerprint import Examined, distance_bits, examine
+from accord.fingerprint.types import UnhashableCode
+from accord.fingerprint.video import BytesSource, examine_video
+from accord.fingerprint.video_formats import CODECS, DEMUXERS, video_format_of
+from accord.wire.limits import PDQ_QUALITY_MIN, VIDEO_FRAMES_MAX
+from archives_kit import zipped
+from pictures_kit import encoded, picture
+from video_kit import FORMS, UNREAD, animated, film, letterboxed, noise, walk
+
+SECONDS = 3.0
+
+
+@cache
+def frames() -> list[Image.Image]:
+    return list(walk(1, SECONDS))
+
+
+def seen(data: bytes, pixels_max: int | None = None) -> Examined:
+    source = BytesSource(data)
+    found = examine_video(source) if pixels_max is None else examine_video(source, pixels_max)
+    assert isinstance(found, Examined), found
+    return found
+
+
+@cache
+def original() -> Examined:
+    return seen(film(frames()))
+
+
+def share(of: Examined, within: Examined) -> float:
+    """How many of the frames of one film are met in another, any view of each."""
+    nearest: dict[int, int] = {}
+    for view in of.pdq:
+        bits = min(distance_bits(view.bits, other.bits) for other in within.pdq)
+        nearest[view.index] = min(nearest.get(view.index, 256), bits)
+    return sum(bits <= 31 for bits in nearest.values()) / len(nearest)
+
+
+@pytest.mark.parametrize("form", sorted(set(FORMS) - {UNREAD}))
+def test_every_container_and_codec_gives_the_same_film(form: str) -> None:
+    found = seen(film(frames(), form))
+    assert found.unseen is None
+    assert found.facts.format in DEMUXERS
+    assert (found.facts.width, found.facts.height) == (320, 192)
+    assert abs(found.facts.duration_ms - 1000 * SECONDS) < 200
+    assert share(found, original()) >= 0.95
+    assert share(original(), found) >= 0.95  # MPEG-1 alone is not at 1: it says no times.
+
+
+def half(frame: Image.Image) -> Image.Image:
+    return frame.resize((160, 96))
+
+
+def other_shape(frame: Image.Image) -> Image.Image:
+    return frame.resize((480, 360))
+
+
+@pytest.mark.parametrize("alter", [half, other_shape])
+def test_another_size_and_bitrate_is_the_same_film(
+    alter: Callable[[Image.Image], Image.Image],
+) -> None:
+    found = seen(film([alter(frame) for frame in frames()], quality=33, gop=13))
+    assert share(found, original()) > 0.9
+    assert share(original(), found) > 0.9
+
+
+def test_a_clip_that_begins_anywhere_lies_within_its_film() -> None:
+    found = seen(film(frames()[19:58], rate=24))
+    assert share(found, original()) == 1.0
+    assert 0.3 < share(original(), found) < 0.8
+
+
+def test_another_film_has_nothing_in_common() -> None:
+    found = seen(film(walk(2, SECONDS)))
+    assert share(found, original()) == share(original(), found) == 0.0
+
+
+@pytest.mark.parametrize("size", [(320, 320), (480, 192), (480, 320)])
+def test_bars_are_trimmed_beside_the_whole_frame(size: tuple[int, int]) -> None:
+    found = seen(film(letterboxed(frames(), size)))
+    assert share(found, original()) > 0.9
+    pairs = [view.index for view in found.pdq]
+    assert max(pairs.count(index) for index in pairs) == 2
+    assert [view.index for view in original().pdq] == list(range(original().facts.frames))
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_film_is_seen_upright(degrees: int) -> None:
+    turned = [frame.rotate(-degrees, expand=True) for frame in frames()]
+    found = seen(film(turned, rotation=degrees))
+    assert (found.facts.width, found.facts.height) == (320, 192)
+    assert share(found, original()) == 1.0
+
+
+@pytest.mark.parametrize("name", ["GIF", "WEBP"])
+def test_an_animation_meets_its_film(name: str) -> None:
+    found = examine(animated([half(frame) for frame in frames()[::5]], name, 5))
+    assert isinstance(found, Examined)
+    assert share(found, original()) > 0.8
+
+
+def test_a_frame_is_its_picture() -> None:
+    still = examine(encoded(frames()[30], "PNG"))
+    assert isinstance(still, Examined)
+    assert share(still, original()) == 1.0
+
+
+def test_what_stands_still_is_one_frame_and_what_is_black_is_none() -> None:
+    still, black = [picture(5)] * 30, [Image.new("RGB", (320, 208))] * 30
+    found = seen(film(black + still + black + [picture(6)] * 10 + still))
+    assert found.facts.frames == 2
+    assert [view.time_ms for view in found.pdq] == [1200, 3600]
+    assert all(view.quality >= PDQ_QUALITY_MIN for view in found.pdq)
+
+
+def test_a_film_without_detail_or_without_pictures_has_no_fingerprint() -> None:
+    flat = film([Image.new("RGB", (320, 208), "grey")] * 10)
+    assert examine_video(BytesSource(flat)) is UnhashableCode.VIDEO_TOO_FLAT
+
+
+def test_a_restless_film_is_thinned_to_what_may_be_kept() -> None:
+    found = seen(film(noise(7, 400, (96, 64)), "mp4 mpeg4", rate=10))
+    assert VIDEO_FRAMES_MAX // 3 < found.facts.frames <= VIDEO_FRAMES_MAX
+    times = [view.time_ms for view in found.pdq]
+    assert min(b - a for a, b in pairwise(times)) >= 200
+
+
+def test_beyond_the_budget_key_frames_alone_are_seen() -> None:
+    data = film(frames(), gop=15)
+    found = seen(data, pixels_max=4_000_000)
+    assert 1 < found.facts.frames < original().facts.frames / 2
+    assert share(found, original()) == 1.0
+    assert found.unseen is None
+
+
+def test_a_long_film_is_seen_by_seeking_through_it() -> None:
+    shown = [picture(seed, (96, 64)) for seed in range(40)]
+    data = film((shown[number // 30] for number in range(1200)), "mkv h264", rate=1, gop=5)
+    found = seen(data, 30_000_000)
+    assert found.unseen is None
+    assert found.facts.frames == 40
+    assert found.pdq[-1].time_ms >= 1_170_000
+
+
+def test_a_truncated_film_says_so_and_keeps_what_it_showed() -> None:
+    data = film(walk(1, 8), "mkv h264")
+    found = seen(data[: len(data) // 2])
+    assert found.unseen is not None
+    assert found.unseen.code is UnhashableCode.VIDEO_TRUNCATED
+    assert share(found, seen(data)) == 1.0
+
+
+def test_damage_is_told() -> None:
+    data = bytearray(film(frames(), "avi mpeg4"))
+    middle = len(data) // 2
+    data[middle : middle + 3000] = bytes(3000)
+    found = examine_video(BytesSource(bytes(data)))
+    if isinstance(found, Examined):
+        assert found.unseen is not None
+        assert found.unseen.code is UnhashableCode.VIDEO_NOT_DECODABLE
+
+
+@pytest.mark.parametrize("cut", [12, 100, 5_000])
+def test_a_film_without_its_index_is_a_code(cut: int) -> None:
+    found = examine_video(BytesSource(film(frames())[:cut]))
+    assert isinstance(found, UnhashableCode)
+    assert found.value.startswith("video.")
+
+
+def test_a_codec_that_is_not_listed_is_not_opened() -> None:
+    assert "utvideo" not in CODECS
+    found = examine_video(BytesSource(film(frames()[:5], UNREAD)))
+    assert found is UnhashableCode.VIDEO_CODEC
+
+
+def test_content_decides_and_pictures_come_first() -> None:
+    made = {video_format_of(film(frames()[:2], form)[:1024]) for form in FORMS}
+    assert made == set(DEMUXERS)
+    assert video_format_of(encoded(picture(1), "AVIF")[:1024]) is None
+    for data in (b"", b"#EXTM3U\n", b"ffconcat version 1.0\nfile /etc/passwd\n", b"G" * 3):
+        assert video_format_of(data) is None
+
+
+def test_films_in_an_archive_are_seen() -> None:
+    found = examine(zipped([encoded(picture(4), "PNG"), film(frames())]))
+    assert isinstance(found, Examined)
+    assert {view.member for view in found.pdq} == {1, 2}
+    assert found.unseen is None
+    assert found.facts.duration_ms == 0
+
+
+def test_progress_is_told_as_the_film_goes() -> None:
+    told: list[tuple[int, int]] = []
+    examine_video(BytesSource(film(frames())), tell=lambda done, of: told.append((done, of)))
+    assert len(told) == len(frames())
+    assert told[0] == (0, 3000)
+    assert told[-1] == (2960, 3000)
