@@ -52,6 +52,7 @@ class Scene:
     consortium: Consortium = field(default_factory=Consortium)
     sync_within_minutes: int = 60
     later_ms: int = 0
+    attest_within_minutes: int = 1_440
 
     def __post_init__(self) -> None:
         self.consortium.admit_platform(CLOUD)
@@ -101,6 +102,7 @@ class Scene:
         rules = rule_set(
             clause(agencies=2, sovereigns=2, classes=(CLASS,), exact=action, near=near),
             sync_within_minutes=self.sync_within_minutes,
+            attest_within_minutes=self.attest_within_minutes,
         )
         body = Rule(self.consortium.header("nl-one"), NL, version, rules)
         return self.consortium.must(body, Role.GOVERNOR)

@@ -57,6 +57,8 @@ def test_an_honest_platform_is_fine_and_all_auditors_say_so_in_the_same_bytes(sc
         "ledger",
         "sync",
         "attestations",
+        "interval",
+        "removals",
         "receipts-log",
         "receipts",
         "scan-receipts",

@@ -13,8 +13,9 @@ from typing import Final, Protocol
 import httpx
 
 from accord.audit.checks import deadline_of
-from accord.audit.evidence import Change, Evidence, ScannerKey
+from accord.audit.evidence import Change, Evidence, Interval, ScannerKey, Withdrawal
 from accord.client.http import check_url
+from accord.follow.delta import FoldedEntry
 from accord.ledger import past
 from accord.ledger.apply import apply
 from accord.ledger.codes import RejectCode
@@ -35,9 +36,10 @@ from accord.ledger.state import (
     State,
 )
 from accord.registry import Coverage, PlatformObligations, Registry, platform_obligations
+from accord.registry.removal import removals
 from accord.replica.replica import Replica
 from accord.replica.source import Progress, no_progress
-from accord.statements.bodies import Approve, Body, Dispute, Endorse, Role, Withdraw
+from accord.statements.bodies import Approve, Body, Dispute, Endorse, Publish, Role, Withdraw
 from accord.statements.entries import parse_entry
 from accord.tlog import bundles_for, parse_bundle, parse_checkpoint, parse_note
 from accord.wire.errors import Broken, Malformed, Unavailable
@@ -147,6 +149,7 @@ def gather(
     leaves = replica.leaves(0, replica.size)
     line = founding.line()
     folding = _Folding(platform, found(line[0].genesis), line[1:])
+    moves: list[FoldedEntry] = []
     for entry, leaf in zip(replica.folded(), leaves, strict=True):
         if entry.index % 256 == 0:
             progress("fold", entry.index, len(leaves))
@@ -158,6 +161,8 @@ def gather(
         folding.state.commit(accepted.writes)
         folding.registry.fold(entry)
         folding.note(entry.index + 1, entry.time_ms, entry.body)
+        if isinstance(entry.body, Publish | Withdraw):
+            moves.append(replace(entry, batch=None))  # Listings are not needed, and large.
     folding.go_on(len(leaves))
     parameters = folding.state.get(PARAMETERS, ONLY)
     return Evidence(
@@ -175,6 +180,12 @@ def gather(
         scan_receipts=scan_receipts,
         now_ms=now_ms,
         chains=tuple((item.begins_at, item.genesis.chain) for item in line),
+        intervals=tuple(folding.intervals),
+        withdrawals=tuple(
+            Withdrawal(item.entry, item.time_ms)
+            for item in removals(moves, folding.state)
+            if any(it.platform == platform and not it.is_excused for it in item.platforms)
+        ),
     )
 
 
@@ -187,6 +198,7 @@ class _Folding:
         self._later = list(later)
         self.registry = Registry()
         self.is_complete = True
+        self.intervals: list[Interval] = []  # How often the platform had to attest, since when.
         self._platform = platform
         self._changes: list[Change] = []
         self._silenced: list[TimeMs] = []  # When the platform was suspended or removed.
@@ -221,6 +233,7 @@ class _Folding:
         can_answer = admitted and _is_holder(self.state, self._platform, row)
         if not admitted:
             self._silenced.append(time_ms)
+        self._note_interval(time_ms, folded, admitted, can_answer)
         change = Change(
             size=size,
             time_ms=time_ms,
@@ -231,6 +244,17 @@ class _Folding:
         last = self._changes[-1] if self._changes else None
         if last is None or last.facts != change.facts or _is_bound(last) != _is_bound(change):
             self._changes.append(change)
+
+    def _note_interval(
+        self, time_ms: TimeMs, folded: PlatformObligations, admitted: bool, can_answer: bool
+    ) -> None:
+        """How often it must attest. Who was told a list once can always say that it runs it, or a
+        platform could fall silent by changing its key."""
+        was = self.intervals[-1].within_ms if self.intervals else None
+        is_bound = admitted and (can_answer or was is not None)
+        within_ms = folded.attest_within_ms if is_bound else None
+        if not self.intervals or was != within_ms:
+            self.intervals.append(Interval(time_ms, within_ms))
 
     def finished(self) -> tuple[Change, ...]:
         """The changes; a platform that was silenced before a deadline is not held to it."""

@@ -48,7 +48,7 @@ class Finding:
         }
 
 
-class _Tally:
+class Tally:
     """Findings of one check: each kind named up to a limit and counted, or one that all is well."""
 
     def __init__(self, check: str) -> None:
@@ -82,7 +82,7 @@ def deadline_of(change: Change) -> int | None:
 
 def check_sync(evidence: Evidence, ledger: LedgerReading) -> list[Finding]:
     """Was every change of what the platform must run attested in time?"""
-    tally = _Tally("sync")
+    tally = Tally("sync")
     attested = ledger.attested
     # The highest size named so far, attestation by attestation: it never falls.
     highest = list(accumulate((item.body.size for item in attested), max))
@@ -127,7 +127,7 @@ def _is_undone(later: Sequence[Change], attested: Sequence[Attested], deadline: 
 
 def check_attested(evidence: Evidence, ledger: LedgerReading) -> list[Finding]:
     """Did each attestation name what the auditor folds at that size, and one receipts log?"""
-    tally = _Tally("attestations")
+    tally = Tally("attestations")
     roots: dict[int, bytes] = {0: EMPTY_ROOT}
     for item in ledger.attested:
         body, entry = item.body, item.entry
@@ -166,7 +166,7 @@ def _shrunk(attested: Sequence[Attested]) -> Iterator[Attested]:
             yield item
 
 
-def _mismatch(tally: _Tally, evidence: Evidence, code: str, **facts: int | str) -> None:
+def _mismatch(tally: Tally, evidence: Evidence, code: str, **facts: int | str) -> None:
     """A difference to the auditor's fold: one of the two is wrong, if the auditor saw all."""
     if evidence.is_complete:
         tally.add(Result.VIOLATED, code, **facts)
@@ -176,7 +176,7 @@ def _mismatch(tally: _Tally, evidence: Evidence, code: str, **facts: int | str) 
 
 def check_log(ledger: LedgerReading, receipts: ReceiptsReading) -> list[Finding]:
     """Does the platform's log begin with every log it attested?"""
-    tally = _Tally("receipts-log")
+    tally = Tally("receipts-log")
     roots = roots_at(receipts.hashes, (item.body.receipts_size for item in ledger.attested))
     for item in ledger.attested:
         size = item.body.receipts_size
@@ -191,7 +191,7 @@ def check_receipts(
     evidence: Evidence, ledger: LedgerReading, receipts: ReceiptsReading
 ) -> list[Finding]:
     """Did each receipt name a list and rules that were due, or newer, when it was made?"""
-    tally = _Tally("receipts")
+    tally = Tally("receipts")
     due = _due(evidence)
     anchored = _anchors(ledger.attested)
     for index, leaf in enumerate(receipts.leaves):
@@ -208,7 +208,7 @@ def check_receipts(
 
 
 def _check_list(
-    tally: _Tally, evidence: Evidence, due: Change | None, index: int, meta: ReceiptMeta
+    tally: Tally, evidence: Evidence, due: Change | None, index: int, meta: ReceiptMeta
 ) -> None:
     if meta.size > evidence.size:  # The platform is ahead of this auditor: follow, and ask again.
         tally.add(Result.UNPROVEN, "receipt.ahead", receipt=index, size=meta.size)
@@ -272,7 +272,7 @@ def check_promises(
     evidence: Evidence, ledger: LedgerReading, receipts: ReceiptsReading | None
 ) -> list[Finding]:
     """Does every scan receipt that somebody presents stand where it was promised?"""
-    tally = _Tally("scan-receipts")
+    tally = Tally("scan-receipts")
     anchored = _anchors(ledger.attested)
     for number, raw in enumerate(evidence.scan_receipts):
         try:

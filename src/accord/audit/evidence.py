@@ -34,6 +34,23 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """From this block time on the platform had to attest at least so often; None: it had not, or
+    could not speak."""
+
+    time_ms: TimeMs
+    within_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Listings that the platform had been given, and their withdrawal."""
+
+    entry: int
+    time_ms: TimeMs
+
+
+@dataclass(frozen=True, slots=True)
 class ScannerKey:
     """A key the platform has, or had, for its attestations, receipts and promises."""
 
@@ -44,7 +61,7 @@ class ScannerKey:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Facts: all up to `is_complete`. Claims: `receipts_*` and `scan_receipts`.
+    """Facts: all but the claims. Claims: `receipts_*` and `scan_receipts`.
 
     `leaves` are the ledger's first `size` leaves; they are hashed up to `root` again, so that a
     verdict can be checked by anybody who has the checkpoint. `is_complete` says that the auditor
@@ -67,6 +84,8 @@ class Evidence:
     now_ms: TimeMs
     # Of a log that goes on under new geneses: each chain and its first entry, oldest first.
     chains: tuple[tuple[int, ChainId], ...] = ()
+    intervals: tuple[Interval, ...] = ()  # Facts, ascending.
+    withdrawals: tuple[Withdrawal, ...] = ()  # Facts, in log order.
 
     def chain_at(self, index: int) -> ChainId:
         """The chain that an entry was said on."""

@@ -23,6 +23,7 @@ from accord.audit.checks import (
 )
 from accord.audit.evidence import Evidence
 from accord.audit.readings import read_ledger, read_receipts
+from accord.audit.timing import check_interval, check_removals
 from accord.wire.errors import Unproven
 
 FORMAT: Final = "accord/v1/verdict"
@@ -96,6 +97,8 @@ def verdict(evidence: Evidence) -> Verdict:
         Finding("ledger", Result.OK, None, {"entries": evidence.size}),
         *check_sync(evidence, ledger),
         *check_attested(evidence, ledger),
+        *check_interval(evidence, ledger),
+        *check_removals(evidence, ledger),
     ]
     if evidence.receipts_note is None:
         findings.append(Finding("receipts-log", Result.UNPROVEN, "audit.no_receipts_log"))

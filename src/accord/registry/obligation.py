@@ -121,6 +121,18 @@ class PlatformObligations:
     def active_count(self) -> int:
         return len(self.active_rows)
 
+    @property
+    def attest_within_ms(self) -> int | None:
+        """How long after one attestation the next is due, by the strictest rule set in force that
+        asks for any; None where none does."""
+        minutes = [
+            share.rule.rule_set.attest_within_minutes
+            for share in self.by_jurisdiction.values()
+            if share.rule is not None and share.coverage in (Coverage.ACTIVE, Coverage.PROHIBITED)
+        ]
+        asked = [each for each in minutes if each]
+        return min(asked) * 60_000 if asked else None
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Certifier:

@@ -1,8 +1,9 @@
 """Sync attestations: telling the ledger which list and rules a platform runs.
 
 An attestation is due when the list or the rules differ from what the ledger last heard from us,
-and when receipts have come in that no attestation anchors for an hour. An attestation changes
-neither, so it can never cause the next one.
+when receipts have come in that no attestation anchors for an hour, and when three quarters of the
+interval are over in which the rules ask for the next one. An attestation changes neither list nor
+receipts, so it can never cause the next one.
 Invariants: at most one in ATTEST_GAP_MS; nothing is assumed to have arrived until it is read
 back from the log.
 Source: docs/spec/receipts.md, section Attestations.
@@ -77,8 +78,11 @@ class Attester:
         body = entry.body
         if not _is_same(running, body.rules_sha256, body.active_root):
             return True
-        is_old = now_ms - entry.time_ms > ATTEST_ANCHOR_MS
-        return is_old and self._receipts.head().size > body.receipts_size
+        age_ms = now_ms - entry.time_ms
+        within_ms = running.obligations.attest_within_ms
+        if within_ms is not None and age_ms >= within_ms * 3 // 4:
+            return True
+        return age_ms > ATTEST_ANCHOR_MS and self._receipts.head().size > body.receipts_size
 
     def attest(self, screener: Screener, node: Submitter, now_ms: TimeMs) -> int:
         """Say it once. The entry's index. Raises: Rejected, Unavailable, and whatever else a
