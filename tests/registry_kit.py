@@ -38,13 +38,11 @@ from accord.statements.feedback import Word
 from accord.statements.rules import (
     Action,
     Algorithm,
-    Ceiling,
     Certification,
     ClassCode,
     Clause,
     Exact,
     LegalBasis,
-    Metric,
     Modality,
     Near,
     Report,
@@ -152,7 +150,10 @@ class World:
     def put_parameters(self, pdq_max: int = 31, **changes: object) -> None:
         row = replace(
             TRIAL_PARAMETERS,
-            ceilings=(Ceiling(Algorithm.PDQ, Metric.HAMMING, pdq_max), *CEILINGS[1:]),
+            ceilings=tuple(
+                replace(limit, threshold_max=pdq_max) if limit.algorithm is Algorithm.PDQ else limit
+                for limit in CEILINGS
+            ),
             classes=tuple(sorted({A1, B2, *TRIAL_PARAMETERS.classes})),
         )
         self.put(PARAMETERS, ONLY, replace(row, **changes))  # type: ignore[arg-type]  # By name.

@@ -53,8 +53,8 @@ def main() -> None:
         send(b"hello")
     send(b"ready")
     while True:
-        data = read(int.from_bytes(read(4), "big"))  # How to decode, and the file.
-        BEHAVIOURS[data[1:2]]()
+        data = read(int.from_bytes(read(4), "big"))  # How to decode, by which steps, the file.
+        BEHAVIOURS[data[2:3]]()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from accord.agency.founding import (
     agency_application,
     make_genesis,
 )
-from accord.agency.rulefile import dump_rule_file
+from accord.agency.ruletext import dump_rule_file
 from accord.cli import failures
 from accord.cli.bench.load import Client, ask_picture
 from accord.cli.bench.machine import children_of

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accord.agency.rulefile import EVERYTHING, dump_rule_file, parse_rule_file, template
+from accord.agency.rulefile import EVERYTHING, parse_rule_file, template
+from accord.agency.ruletext import dump_rule_file
 from accord.statements.rules import RuleSet
 from accord.wire.errors import Malformed
 from rules_kit import rule_sets

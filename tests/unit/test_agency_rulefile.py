@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from accord.agency.rulefile import EVERYTHING, TEMPLATES, dump_rule_file, parse_rule_file, template
+from accord.agency.rulefile import EVERYTHING, TEMPLATES, parse_rule_file, template
+from accord.agency.ruletext import dump_rule_file
 from accord.agency.yamltree import Faulty
 from accord.statements.rules import (
+    PDQ_KIN,
     Action,
     Algorithm,
     Certification,
@@ -58,7 +60,7 @@ def test_a_small_file_takes_the_documented_defaults() -> None:
     assert clause.classes == (ClassCode("test", "", "T1"), ClassCode("vics", "us", "1"))
     assert clause.certification == Certification(2, 1, 1)
     assert clause.exact == Exact((Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256), Action.BLOCK)
-    others = tuple(name for name in Algorithm if name is not Algorithm.PDQ)
+    others = tuple(name for name in Algorithm if name not in PDQ_KIN)
     assert clause.near == (
         Near(Algorithm.PDQ, 31, 50, Action.REVIEW, alone=False, confirmed_by=others),
     )
@@ -157,7 +159,18 @@ NEAR = "near: {action: review}"
         ("near: {algorithm: photodna, within: 3061, action: tag}", "within", "3060 by l2"),
         ("near: {within: 9, metric: l1, action: tag}", "metric", "hamming"),
         ("near: {algorithm: photodna, within: 9, quality: 1, action: tag}", "quality", "leave"),
-        ("near: {action: tag, confirmed_by: [pdq]}", "confirmed_by", "does not confirm"),
+        ("near: {action: tag, confirmed_by: [pdq]}", "confirmed_by", "leave out pdq"),
+        ("near: {action: tag, confirmed_by: [vpdq]}", "confirmed_by", "no second opinion"),
+        ("near: {action: tag, votes: 3}", "votes", "leave it out"),
+        ("near: {algorithm: patches, action: block, votes: 2}", "votes", "3 to 24"),
+        ("near: {algorithm: patches, action: tag, votes: 25}", "votes", "limits"),
+        ("near: {algorithm: patches, within: 45, action: tag}", "within", "at most 44"),
+        (
+            "near: {algorithm: vpdq, query_percent: 0, listed_percent: 0, action: tag}",
+            "query_percent",
+            "one of the two",
+        ),
+        ("near: {algorithm: vpdq, query_percent: 101, action: tag}", "query_percent", "limits"),
         ("near: [{action: tag}, {action: tag}]", "near", "say pdq once"),
     ],
 )
@@ -180,16 +193,31 @@ def test_one_clause_matches_near_by_several_algorithms() -> None:
     assert vector.limit == 14_400
 
 
-def test_what_the_software_or_the_consortium_lacks_is_refused_and_what_is_near_is_named() -> None:
-    text = SMALL.replace("title: Small", "title: Small\nscreen: [full, patches]")
-    text = text.replace("test/T1, ", "ncmec/a1, ncmec/Z9, ")
+def test_a_class_that_the_consortium_lacks_is_refused_and_what_is_near_is_named() -> None:
+    text = SMALL.replace("test/T1, ", "ncmec/a1, ncmec/Z9, ")
     assert faults_of(text) == [
-        (2, "screen[1]", "this software carries out full only, so far"),
-        (10, "clauses[0].classes[0]", "did you mean `ncmec/A1`?"),
-        (10, "clauses[0].classes[1]", "use one of: ncmec/A1, ncmec/A2, ncmec/B1, ncmec/B2"),
+        (9, "clauses[0].classes[0]", "did you mean `ncmec/A1`?"),
+        (9, "clauses[0].classes[1]", "use one of: ncmec/A1, ncmec/A2, ncmec/B1, ncmec/B2"),
     ]
-    rules = parse_rule_file(text.encode(), EVERYTHING)
-    assert rules.screen == (Step.FULL, Step.PATCHES)
+    assert parse_rule_file(text.encode(), EVERYTHING).screen == (Step.FULL,)
+
+
+def test_terms_that_count_take_their_usual_demands() -> None:
+    text = SMALL.replace("title: Small", "title: Small\nscreen: [full, patches]")
+    near = "near: [{algorithm: patches, action: review}, {algorithm: vpdq, action: review}]"
+    rules = parse_rule_file(text.replace("near: {action: review}", near).encode())
+    patches, films = rules.clauses[0].near
+    assert (patches.threshold, patches.demand) == (44, (3, 0, 0))
+    assert (films.threshold, films.demand) == (31, (0, 80, 80))
+    assert not {Algorithm.PDQ, Algorithm.VPDQ} & set(patches.confirmed_by)
+    assert parse_rule_file(dump_rule_file(rules).encode()) == rules
+
+
+def test_a_patch_term_wants_its_step() -> None:
+    near = "near: {algorithm: patches, action: review}"
+    assert faults_of(SMALL.replace("near: {action: review}", near)) == [
+        (12, "clauses[0].near", "let `screen` name patches, else none are looked for")
+    ]
 
 
 def test_two_clauses_of_one_name_are_refused() -> None:

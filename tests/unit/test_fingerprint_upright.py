@@ -3,6 +3,7 @@ import pdqhash
 import pytest
 from PIL import Image
 
+from accord.fingerprint.looking import Looking
 from accord.fingerprint.pixels import fingerprints_of, pdq_of
 from accord.fingerprint.upright import TURNS, upright_size, upright_strips
 from pictures_kit import STORED_AS, picture
@@ -45,5 +46,6 @@ def test_opaque_pictures_are_looked_at_whole_with_alpha_or_without() -> None:
     large = picture(2, (400, 300)).resize((1500, 1100), Image.Resampling.BICUBIC)
     opaque, pierced = large.convert("RGBA"), large.convert("RGBA")
     pierced.putpixel((0, 0), (0, 0, 0, 254))
-    assert fingerprints_of(opaque) == fingerprints_of(large)
-    assert fingerprints_of(pierced) != fingerprints_of(large)  # Brought to 1,024 first.
+    shown = fingerprints_of(large, Looking())
+    assert fingerprints_of(opaque, Looking()) == shown
+    assert fingerprints_of(pierced, Looking()) != shown  # Brought to 1,024 first.

@@ -364,7 +364,7 @@ def test_an_index_over_many_blocks_finds_every_row() -> None:
     for start in range(0, 40_000, 10_000):
         pdq = Column("pdq", 32, b"", values[start : start + 10_000].tobytes())
         quality = Column("pdq-quality", 1, b"", b"\x50" * 10_000)
-        batch = Batch(1, 10_000, (A1,), bytes(10_000), bytes(10_000), (pdq, quality))
+        batch = Batch(1, 10_000, (A1,), bytes(10_000), bytes(10_000), (pdq, quality), ())
         body = Publish(header("ada"), 10_000, (GROUP,), (1,), False, bytes(32))
         world.approve("ada", world.say(body, batch=batch))
     snapshot = world.registry().snapshot()

@@ -80,11 +80,13 @@ def test_a_metric_without_a_ceiling_matches_nothing() -> None:
     assert (decision.answer, decision.reasons) == (Answer.NO_MATCH, ())
 
 
-def test_a_step_that_the_software_lacks_is_no_free_pass() -> None:
-    asked = {"screen": (Step.FULL, Step.PATCHES)}
+def test_a_step_that_the_query_lacks_is_no_free_pass() -> None:
+    asked = {"screen": (Step.FRAME, Step.FULL)}
     missed = decided((term(PDQ),), **asked)
-    assert (missed.answer, missed.code) == (Answer.UNDETERMINED, "rules.step_lacking")
+    assert (missed.answer, missed.code) == (Answer.UNDETERMINED, "query.step_lacking")
     assert decided((term(PDQ),), seen(PDQ, 1), **asked).answer is Answer.MATCH
+    # Without a term for it nothing is looked for in patches.
+    assert decided((term(PDQ),), screen=(Step.FULL, Step.PATCHES)).answer is Answer.NO_MATCH
 
 
 def test_a_clause_by_an_algorithm_that_the_query_lacks_was_not_looked_at() -> None:

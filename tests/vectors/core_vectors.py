@@ -5,6 +5,8 @@ again recomputes everything that follows from them and leaves the recordings as 
 """
 
 import json
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from accord.ledger.block import Ledger
 from accord.ledger.codes import RejectCode
 from accord.ledger.genesis import encode_genesis, parse_genesis
 from accord.scan.cases.sealed import hearers, seal_feedback
-from accord.statements.batch import batch_of, encode_batch
+from accord.statements.batch import Listing, batch_of, encode_batch
 from accord.statements.bodies import (
     Approve,
     Body,
@@ -41,7 +43,7 @@ from accord.statements.confidential import (
 from accord.statements.entries import Entry
 from accord.statements.envelope import seal_envelope
 from accord.statements.feedback import Reason, encode_words, recipients_sha256
-from accord.wire.ids import AGENCIES, MemberId, TimeMs
+from accord.wire.ids import AGENCIES, ListingRef, MemberId, TimeMs
 from accord.wire.keys import key_id_of
 from consortium_kit import (
     CHAIN,
@@ -117,9 +119,22 @@ def statements(_before: dict[str, Any] | None) -> dict[str, Any]:
         "block_time_ms": START_MS,
         "cases": cases,
         "batch": encode_batch(batch_of(listings(3))).hex(),
+        "batch_with_views": encode_batch(batch_of(viewed())).hex(),
         "words": encode_words(WORDS).hex(),
         "recipients": [[to.member, to.key_id.hex()] for to in HEARERS],
     }
+
+
+def viewed() -> list[Listing]:
+    """A listing with patches, one without, a film's frames, and patches added to an earlier one."""
+    values = [sha256(bytes([number])).digest() for number in range(9)]
+    one, two, three = listings(3)
+    return [
+        replace(one, patches=tuple(values[:3])),
+        two,
+        replace(three, frames=tuple(values[3:5]), patches=(values[0],)),
+        Listing(one.class_code, patches=tuple(values[5:]), of=ListingRef(7, 2)),
+    ]
 
 
 def confidential(before: dict[str, Any] | None) -> dict[str, Any]:

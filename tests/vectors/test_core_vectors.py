@@ -56,8 +56,9 @@ def test_statements() -> None:
         envelope.verify(ChainId(vectors["chain"]), key)
         assert envelope.payload.hex() == case["payload"]
         assert encode_body(parse_body(envelope.payload)).hex() == case["payload"]
-    batch = bytes.fromhex(vectors["batch"])
-    assert encode_batch(parse_batch(batch)) == batch
+    for name in ("batch", "batch_with_views"):
+        batch = bytes.fromhex(vectors[name])
+        assert encode_batch(parse_batch(batch)) == batch
     words = bytes.fromhex(vectors["words"])
     assert encode_words(parse_words(words)) == words
     told = [Recipient(MemberId(name), bytes.fromhex(raw)) for name, raw in vectors["recipients"]]

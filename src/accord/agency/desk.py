@@ -43,6 +43,7 @@ from accord.wire.ids import AGENCIES, GroupId, JurisdictionId
 from accord.wire.limits import (
     BATCH_LISTINGS_MAX,
     BLOB_BYTES_MAX,
+    LISTING_PATCHES,
     REFS_MAX,
 )
 
@@ -76,10 +77,15 @@ class Published:
     sent: int
 
 
-def listing_of(found: "Fingerprinted | Unhashable", class_code: ClassCode) -> Listing:
+def listing_of(
+    found: "Fingerprinted | Unhashable",
+    class_code: ClassCode,
+    patches_max: int = LISTING_PATCHES,
+) -> Listing:
     """A file as this agency would list it. Raises: Malformed, saying why it cannot be listed.
 
-    An animation is so far listed by its main frame only; frames travel in view batches.
+    `patches_max`: how many of the patches that it was decoded with are kept, the most telling
+    first. An animation is so far listed by its main frame only.
     """
     # Here and not above: the decoders would slow every other command's start.
     from accord.fingerprint import Unhashable  # noqa: PLC0415
@@ -97,9 +103,14 @@ def listing_of(found: "Fingerprinted | Unhashable", class_code: ClassCode) -> Li
         md5=found.digests.md5,
         sha1=found.digests.sha1,
         sha256=found.digests.sha256,
+        patches=_split(found.pdq[0].look.patches)[:patches_max],
     )
     check_listing(listing)
     return listing
+
+
+def _split(values: bytes) -> tuple[bytes, ...]:
+    return tuple(values[at : at + 32] for at in range(0, len(values), 32))
 
 
 def split_batches(listings: Sequence[Listing]) -> list[Batch]:

@@ -24,14 +24,21 @@ from accord.wire.ids import (
     OperatorId,
     TimeMs,
 )
-from accord.wire.limits import BATCH_LISTINGS_MAX, PDQ_THRESHOLD_MAX, PHOTODNA_THRESHOLD_MAX
+from accord.wire.limits import (
+    BATCH_LISTINGS_MAX,
+    PATCH_BITS_MAX,
+    PDQ_THRESHOLD_MAX,
+    PHOTODNA_THRESHOLD_MAX,
+)
 
 PLATFORMS_GROUP = GroupId("platforms")
 DAY_MS = 86_400_000
 CEILINGS = (
+    Ceiling(Algorithm.PATCHES, Metric.HAMMING, PATCH_BITS_MAX),
     Ceiling(Algorithm.PDQ, Metric.HAMMING, PDQ_THRESHOLD_MAX),
     Ceiling(Algorithm.PHOTODNA, Metric.L1, PHOTODNA_THRESHOLD_MAX),
     Ceiling(Algorithm.PHOTODNA, Metric.L2, PHOTODNA_THRESHOLD_MAX),
+    Ceiling(Algorithm.VPDQ, Metric.HAMMING, PDQ_THRESHOLD_MAX),
 )
 
 # Who holds which key: persons have pseudonyms, machines are named for what they do.

@@ -1,7 +1,7 @@
 """Rule sets as people write them: a YAML file a jurisdiction, with defaults that fail safe.
 
 `parse_rule_file` reports every mistake of a file at once, each with its line, its field and how
-to mend it; `dump_rule_file` is its inverse: `parse_rule_file(dump_rule_file(x)) == x`.
+to mend it; `ruletext.dump_rule_file` is its inverse: `parse_rule_file(dump_rule_file(x)) == x`.
 Not here: whether the consortium's floors allow the rules; the ledger says that when they are set.
 Source: docs/spec/rules.md.
 """
@@ -22,15 +22,15 @@ from accord.agency.yamltree import (
     Items,
     Node,
     Scalar,
-    dump_lines,
     parse_tree,
 )
 from accord.statements.classes import CLASSES_KNOWN, parse_class, suggestion
 from accord.statements.rules import (
     EXACT_ALGORITHMS,
     METRICS,
+    NO_DEMAND,
+    PDQ_KIN,
     QUALITY_ALGORITHMS,
-    STEPS_CARRIED_OUT,
     Action,
     Algorithm,
     Certification,
@@ -49,7 +49,13 @@ from accord.statements.rules import (
 )
 from accord.wire import cbor, record
 from accord.wire.errors import Malformed
-from accord.wire.limits import ENVELOPE_BYTES_MAX, PDQ_QUALITY_MIN, PDQ_THRESHOLD_MAX
+from accord.wire.limits import (
+    ENVELOPE_BYTES_MAX,
+    PATCH_BITS_MAX,
+    PATCH_VOTES_MIN,
+    PDQ_QUALITY_MIN,
+    PDQ_THRESHOLD_MAX,
+)
 
 CODE: Final = "rules.field"
 TEMPLATES: Final = ("eu-member-state", "uk", "us")
@@ -60,6 +66,16 @@ REVIEWS: Final = ("digest", "one-person", "two-persons")  # By `ReviewLevel`.
 DURATION_RE: Final = re.compile(r"(0|[1-9][0-9]{0,6}) +(minute|hour|day|week|year)s?")
 REQUIRED: Final = object()
 BAD: Final = object()  # What a reader gives for a value it has reported.
+_USUAL_REACH: Final = {
+    Algorithm.PATCHES: PATCH_BITS_MAX,
+    Algorithm.PDQ: PDQ_THRESHOLD_MAX,
+    Algorithm.VPDQ: PDQ_THRESHOLD_MAX,
+}
+_USUAL_DEMAND: Final = {
+    Algorithm.PATCHES: (PATCH_VOTES_MIN, 0, 0),
+    Algorithm.VPDQ: (0, 80, 80),
+}
+_VOTES_MAX: Final = 24
 
 
 @dataclass(slots=True)
@@ -87,16 +103,15 @@ class _Spec:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a rule file is held against: the classes admitted, and the steps of this software.
+    """What a rule file is held against: the classes admitted.
 
-    None leaves a check out: for what another version set, or another consortium.
+    None leaves that out: for what another consortium set.
     """
 
     classes: tuple[ClassCode, ...] | None = CLASSES_KNOWN
-    steps: frozenset[Step] | None = STEPS_CARRIED_OUT
 
 
-EVERYTHING: Final = Known(None, None)
+EVERYTHING: Final = Known(None)
 
 
 def is_required(spec: _Spec) -> bool:
@@ -140,18 +155,16 @@ def _check_whole(faults: _Faults, node: Node, rules: RuleSet) -> None:
             faults.add(_at(here, "near"), f"clauses[{i}].near", f"say {algorithm} once")
         if clause.exact is None and not clause.near:
             faults.add(here, f"clauses[{i}]", "say what an exact or a near match leads to")
+        if Algorithm.PATCHES in by and Step.PATCHES not in rules.screen:
+            mend = "let `screen` name patches, else none are looked for"
+            faults.add(_at(here, "near"), f"clauses[{i}].near", mend)
     if len(record.encode_record(rules)) > RULE_SET_BYTES_MAX:
         faults.add(node, "file", "too large for one statement: name fewer classes or clauses")
 
 
 def _check_known(faults: _Faults, node: Node, known: Known) -> None:
-    """What the file says well, and this software or consortium does not have."""
-    steps, classes = known.steps, known.classes
-    if steps is not None:
-        for i, item in enumerate(_items(_at(node, "screen"))):
-            if isinstance(item, Scalar) and Step(item.text) not in steps:
-                have = ", ".join(sorted(steps))
-                faults.add(item, f"screen[{i}]", f"this software carries out {have} only, so far")
+    """What the file says well, and this consortium does not have."""
+    classes = known.classes
     if classes is not None:
         for i, clause in enumerate(_items(_at(node, "clauses"))):
             for k, item in enumerate(_items(_at(clause, "classes"))):
@@ -374,12 +387,16 @@ def _near(faults: _Faults, node: Node, where: str) -> object:
     if not isinstance(node, Fields) or read["algorithm"] is BAD:
         return BAD
     algorithm = Algorithm(read["algorithm"])
-    is_pdq = algorithm is Algorithm.PDQ
+    kin = PDQ_KIN if algorithm in PDQ_KIN else {algorithm}
+    votes, query_percent, listed_percent = _USUAL_DEMAND.get(algorithm, NO_DEMAND)
     for name, value in (
         ("metric", next(iter(METRICS[algorithm])).value),
-        ("threshold", PDQ_THRESHOLD_MAX if is_pdq else None),
-        ("quality_min", PDQ_QUALITY_MIN if is_pdq else 0),
-        ("confirmed_by", sorted(name.value for name in Algorithm if name is not algorithm)),
+        ("threshold", _USUAL_REACH.get(algorithm)),
+        ("quality_min", PDQ_QUALITY_MIN if algorithm in QUALITY_ALGORITHMS else 0),
+        ("votes", votes),
+        ("query_percent", query_percent),
+        ("listed_percent", listed_percent),
+        ("confirmed_by", sorted(name.value for name in Algorithm if name not in kin)),
     ):
         if read[name] is None:
             read[name] = value
@@ -399,8 +416,32 @@ def _near_faults(algorithm: Algorithm, read: Mapping[str, Any]) -> Iterator[tupl
         yield "within", f"say how near: {algorithm} has no usual reach"
     if read["quality_min"] not in {0, BAD} and algorithm not in QUALITY_ALGORITHMS:
         yield "quality", f"leave it out: {algorithm} measures no quality"
-    if read["confirmed_by"] is not BAD and algorithm in read["confirmed_by"]:
-        yield "confirmed_by", f"leave out {algorithm}: it does not confirm itself"
+    kin = PDQ_KIN if algorithm in PDQ_KIN else {algorithm}
+    if read["confirmed_by"] is not BAD and kin & set(read["confirmed_by"]):
+        same = ", ".join(sorted(kin & set(read["confirmed_by"])))
+        yield "confirmed_by", f"leave out {same}: it is no second opinion on {algorithm}"
+    yield from _demand_faults(algorithm, read)
+
+
+def _demand_faults(algorithm: Algorithm, read: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """How many must meet, where that is not what this algorithm asks or not enough."""
+    named = ("votes", "query_percent", "listed_percent")
+    if any(read[name] is BAD for name in (*named, "action")):
+        return
+    asks = {Algorithm.PATCHES: named[:1], Algorithm.VPDQ: named[1:]}.get(algorithm, ())
+    for name in named:
+        if name not in asks and read[name]:
+            yield name, f"leave it out: {algorithm} does not ask it"
+    if algorithm is Algorithm.PATCHES:
+        acts = Action(read["action"]).severity > Action.REVIEW.severity
+        least = PATCH_VOTES_MIN if acts else 2
+        if not least <= read["votes"] <= _VOTES_MAX:
+            yield "votes", f"{least} to {_VOTES_MAX} for this action"
+    if algorithm is Algorithm.VPDQ:
+        if read["query_percent"] > 100 or read["listed_percent"] > 100:
+            yield "query_percent", "per cent: 0 to 100"
+        elif read["query_percent"] + read["listed_percent"] == 0:
+            yield "query_percent", "one of the two must ask for something"
 
 
 CERTIFICATION: Final = {
@@ -419,6 +460,9 @@ NEAR: Final = {  # None stands for a default that depends on the algorithm.
     "metric": _Spec("metric", _word(Metric), None),
     "within": _Spec("threshold", _number, None),
     "quality": _Spec("quality_min", _number, None),
+    "votes": _Spec("votes", _number, None),
+    "query_percent": _Spec("query_percent", _number, None),
+    "listed_percent": _Spec("listed_percent", _number, None),
     "action": _Spec("action", _word(Action)),
     "alone": _Spec("alone", _yes_no, False),
     "confirmed_by": _Spec("confirmed_by", _list(_algorithm(tuple(Algorithm))), None),
@@ -460,100 +504,3 @@ TOP: Final = {
     "screen": _Spec("screen", _list(_word(Step)), [Step.FULL.value]),
     "clauses": _Spec("clauses", _each(_map(Clause, CLAUSE)), []),
 }
-
-
-def dump_rule_file(rules: RuleSet) -> str:
-    """The rule set as YAML, defaults written out. Raises: as `shown_rules`."""
-    return "\n".join(dump_lines(shown_rules(rules))) + "\n"
-
-
-def shown_rules(rules: RuleSet) -> dict[str, object]:
-    """The rule set in the words of a rule file.
-
-    Raises: Malformed for what only a program could have put into a rule set: a time after the
-    year 9999, a class with a slash.
-    """
-    whole: dict[str, object] = {
-        "title": rules.title,
-        "modality": rules.modality.value,
-        "legal_basis": {"text": rules.legal_basis.text, "url": rules.legal_basis.url},
-        "valid_from": _show_moment(rules.valid_from_ms),
-    }
-    if rules.valid_to_ms is not None:
-        whole["valid_to"] = _show_moment(rules.valid_to_ms)
-    whole |= {
-        "services": [service.value for service in rules.services],
-        "scope": [scope.value for scope in rules.scope],
-        "undetermined": rules.undetermined.value,
-        "stale": rules.stale.value,
-    }
-    if rules.report is not None:
-        within = _show_minutes(rules.report.within_hours * 60)
-        whole["report"] = {"to": rules.report.to, "within": within}
-    whole |= {
-        "preserve": _show_minutes(rules.preserve_days * 1440),
-        "sync_within": _show_minutes(rules.sync_within_minutes),
-        "rescan_within": _show_minutes(rules.rescan_within_hours * 60),
-        "attest_within": _show_minutes(rules.attest_within_minutes),
-        "user_notice": rules.user_notice,
-        "groups": list(rules.groups),
-        "screen": [step.value for step in rules.screen],
-        "clauses": [_show_clause(clause) for clause in rules.clauses],
-    }
-    return whole
-
-
-def _show_clause(clause: Clause) -> dict[str, object]:
-    asked = clause.certification
-    shown: dict[str, object] = {
-        "name": clause.name,
-        "classes": [_show_class(code) for code in clause.classes],
-        "certified_by": {
-            "agencies": asked.agencies,
-            "sovereigns": asked.sovereigns,
-            "review": REVIEWS[asked.review_level],
-        },
-    }
-    if clause.exact is not None:
-        algorithms = [algorithm.value for algorithm in clause.exact.algorithms]
-        shown["exact"] = {"algorithms": algorithms, "action": clause.exact.action.value}
-    if clause.near:
-        shown["near"] = [_show_near(near) for near in clause.near]
-    return shown
-
-
-def _show_near(near: Near) -> dict[str, object]:
-    shown: dict[str, object] = {
-        "algorithm": near.algorithm.value,
-        "metric": near.metric.value,
-        "within": near.threshold,
-        "quality": near.quality_min,
-        "action": near.action.value,
-        "alone": near.alone,
-        "confirmed_by": [algorithm.value for algorithm in near.confirmed_by],
-    }
-    if near.algorithm not in QUALITY_ALGORITHMS:
-        del shown["quality"]
-    return shown
-
-
-def _show_class(code: ClassCode) -> str:
-    if "/" in code.profile + code.value:
-        raise Malformed(CODE, field="classes", mend="a class with a slash cannot be written")
-    return str(code)
-
-
-def _show_minutes(minutes: int) -> str:
-    unit = next(unit for unit in ("day", "hour", "minute") if minutes % UNIT_MINUTES[unit] == 0)
-    count = minutes // UNIT_MINUTES[unit]
-    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
-
-
-def _show_moment(ms: int) -> str:
-    try:
-        moment = EPOCH + timedelta(milliseconds=ms)
-    except OverflowError as err:
-        raise Malformed(CODE, field="valid_from or valid_to", mend="end before 10000") from err
-    if ms % 86_400_000 == 0:
-        return moment.date().isoformat()
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

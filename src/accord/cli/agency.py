@@ -35,7 +35,7 @@ from accord.statements.classes import check_classes
 from accord.statements.rules import ClassCode
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.ids import GroupId
-from accord.wire.limits import LOG_SIZE_MAX
+from accord.wire.limits import LISTING_PATCHES, LOG_SIZE_MAX
 from accord.wire.record import load_record
 
 if TYPE_CHECKING:
@@ -138,6 +138,16 @@ class _Refused:
     code: str
 
 
+PatchesOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=LISTING_PATCHES,
+        help="Patches of each picture, for what is cropped or written over; 0: none.",
+    ),
+]
+
+
 def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files, directories.")],
     home: HomeOption,
@@ -153,6 +163,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     ] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, max=256, help="0: one a core.")] = 0,
     insecure_decoder: InsecureDecoder = False,
+    patches: PatchesOption = LISTING_PATCHES,
     again: Annotated[
         bool, typer.Option("--again", help="List anew what was published before and withdrawn.")
     ] = False,
@@ -161,7 +172,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 ) -> None:
     code = _admitted(home, parse_class(class_code))
     groups = [GroupId(name) for name in group or ["platforms"]]
-    listings, refused = _listings_under(paths, code, jobs, insecure_decoder, home)
+    listings, refused = _listings_under(paths, code, jobs, insecure_decoder, home, patches)
     for one in refused:
         sys.stderr.write(f"refused {printable(one.path)}: {one.code}{in_words(one.code)}\n")
     if refused and not skip_refused:
@@ -226,11 +237,11 @@ def _admitted(home: Path, code: ClassCode) -> ClassCode:
 
 
 def _listings_under(
-    paths: Sequence[Path], code: ClassCode, jobs: int, insecure: bool, home: Path
+    paths: Sequence[Path], code: ClassCode, jobs: int, insecure: bool, home: Path, patches: int
 ) -> tuple["list[Listing]", list[_Refused]]:
     """Each file as a listing, equal files once, and the files that cannot be listed."""
     # Here and not above: the decoders would slow every other command's start.
-    from accord.fingerprint import Unhashable, UnhashableCode  # noqa: PLC0415
+    from accord.fingerprint import Decoding, Unhashable, UnhashableCode  # noqa: PLC0415
     from accord.media import (  # noqa: PLC0415
         DecoderPool,
         Unlisted,
@@ -246,7 +257,9 @@ def _listings_under(
         if isinstance(item, Unlisted):
             return Unhashable(UnhashableCode.UNREADABLE, None)
         data = read_file(item)
-        return data if isinstance(data, Unhashable) else pool.fingerprint(data)
+        if isinstance(data, Unhashable):
+            return data
+        return pool.fingerprint(data, Decoding.LISTING if patches else Decoding.EXACT)
 
     listings: dict[bytes, Listing] = {}
     refused: list[_Refused] = []
@@ -259,7 +272,7 @@ def _listings_under(
         for item, result in zip(found, threads.map(answer, found), strict=True):
             bar.advance(task)
             try:
-                listing = listing_of(result, code)
+                listing = listing_of(result, code, patches)
             except Malformed as err:
                 path = item.path if isinstance(item, Unlisted) else item
                 refused.append(_Refused(str(path), str(err.detail.get("why", err.code))))

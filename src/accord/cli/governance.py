@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from accord.agency.application import APPLICATION_BYTES_MAX, parse_application
-from accord.agency.rulefile import TEMPLATES, Known, dump_rule_file, parse_rule_file, template
+from accord.agency.rulefile import TEMPLATES, Known, parse_rule_file, template
+from accord.agency.ruletext import dump_rule_file
 from accord.agency.yamltree import Faulty
 from accord.cli.assemble import AgencyBook, open_desk
 from accord.cli.meanings import meaning_of

@@ -122,7 +122,7 @@ def _counted(counts: Any) -> list[dict[str, object]]:  # noqa: ANN401  (slow to 
 
 def field_changes(before: RuleSet | None, after: RuleSet) -> list[dict[str, object]]:
     """Each field of the rule file that differs: `path`, `before`, `after` (None: not there)."""
-    from accord.agency.rulefile import shown_rules  # noqa: PLC0415
+    from accord.agency.ruletext import shown_rules  # noqa: PLC0415
 
     old = {} if before is None else dict(_flat(shown_rules(before)))
     new = dict(_flat(shown_rules(after)))
@@ -208,14 +208,17 @@ def explain(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 
 def _query(file: Path, insecure: bool, home: Path) -> "Query":
     from accord.fingerprint import Unhashable  # noqa: PLC0415
+    from accord.fingerprint.ladder import Step  # noqa: PLC0415
     from accord.matching import query_of  # noqa: PLC0415
     from accord.media import DecoderPool, named_in, read_file  # noqa: PLC0415
+    from accord.statements.rules import Step as RuleStep  # noqa: PLC0415
 
     data = read_file(file)
     if isinstance(data, Unhashable):
         raise Malformed("cli.file", path=str(file), why=data.code.value)
     with DecoderPool(1, insecure=insecure, fingerprinter=named_in(home)) as pool:
-        return query_of(pool.fingerprint(data))
+        everything = frozenset(Step)
+        return query_of(pool.fingerprint(data, steps=everything), frozenset(RuleStep))
 
 
 def _back_to(replica: "Replica", at: str) -> "Lookback":

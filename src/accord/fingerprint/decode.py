@@ -23,7 +23,9 @@ from accord.fingerprint.containers import ContainerName, container_of, has_zip_a
 from accord.fingerprint.embedded import beside
 from accord.fingerprint.formats import ANIMATED, FORMATS, FormatName, format_of, is_cut
 from accord.fingerprint.jpeg import scaled_fingerprint
-from accord.fingerprint.pixels import Shown, fingerprints_of, shown_of
+from accord.fingerprint.ladder import Step
+from accord.fingerprint.looking import NO_STEPS, Looking, variants_in
+from accord.fingerprint.pixels import Shown, fingerprints_of, pdq_of, shown_of
 from accord.fingerprint.second import is_used
 from accord.fingerprint.types import (
     VIEWS_MAX,
@@ -33,6 +35,7 @@ from accord.fingerprint.types import (
     Fingerprint,
     Fingerprinted,
     FramePdq,
+    Look,
     MediaFacts,
     Unhashable,
     UnhashableCode,
@@ -47,6 +50,7 @@ from accord.wire.limits import (
     IMAGE_FRAMES_MAX,
     IMAGE_PIXELS_MAX,
     IMAGE_SIDE_MAX,
+    LOOKS_MAX,
     PDQ_QUALITY_MIN,
     PICTURES_BESIDE_MAX,
     VIDEO_MEMBER_PIXELS_MAX,
@@ -110,11 +114,21 @@ def digests_of(data: bytes) -> Digests:
     )
 
 
-def examine(data: bytes, decoding: Decoding = Decoding.EXACT) -> Examined | UnhashableCode:
-    """The part of `fingerprint_bytes` that runs decoders, as a worker runs it."""
+def examine(
+    data: bytes, decoding: Decoding = Decoding.EXACT, steps: frozenset[Step] = NO_STEPS
+) -> Examined | UnhashableCode:
+    """The part of `fingerprint_bytes` that runs decoders, as a worker runs it.
+
+    `steps` beyond `full` are carried out on an exact decoding alone.
+    """
+    if decoding is Decoding.SCALED and (is_used() or steps - {Step.FULL}):
+        decoding = Decoding.EXACT  # A scaled decoding has nothing to show another.
+    looking = Looking(steps, decoding)
+    answer = _examine(data, looking)
+    if looking.is_short and isinstance(answer, Examined) and answer.unseen is None:
+        answer = replace(answer, unseen=Unseen(UnhashableCode.LOOKS))
     if not is_used():
-        return _examine(data, decoding)
-    answer = _examine(data, Decoding.EXACT)  # A scaled decoding has nothing to show another.
+        return answer
     lacking = (
         view.member
         for view in (answer.pdq if isinstance(answer, Examined) else ())
@@ -126,23 +140,26 @@ def examine(data: bytes, decoding: Decoding = Decoding.EXACT) -> Examined | Unha
     return replace(answer, unseen=Unseen(UnhashableCode.FINGERPRINTER, member))
 
 
-def _examine(data: bytes, decoding: Decoding) -> Examined | UnhashableCode:
+def _examine(data: bytes, looking: Looking) -> Examined | UnhashableCode:
     if not data:
         return UnhashableCode.EMPTY
     if len(data) > IMAGE_BYTES_MAX:
         return UnhashableCode.TOO_LARGE
     container = container_of(data) or ("zip" if has_zip_at_end(data) else None)
     if container is None:
-        return _examine_file(data, decoding)
+        return _examine_file(data, looking)
     # A file may be a picture and an archive: then it is looked at as both.
     head = data[:HEAD_BYTES]
     is_shown = format_of(data) is not None or video_format_of(head) is not None
-    shown = _examine_file(data, Decoding.EXACT) if is_shown else None
-    return _examine_members(data, container, shown)
+    shown = _examine_file(data, looking) if is_shown else None
+    return _examine_members(data, container, shown, looking)
 
 
 def _examine_members(
-    data: bytes, container: ContainerName, shown: Examined | UnhashableCode | None
+    data: bytes,
+    container: ContainerName,
+    shown: Examined | UnhashableCode | None,
+    looking: Looking,
 ) -> Examined | UnhashableCode:
     """Every picture in an archive, by member, after what the file itself shows, if anything."""
     views: list[FramePdq] = []
@@ -155,7 +172,7 @@ def _examine_members(
         unseen = Unseen(shown)
     for number, found in members_of(data, container):
         is_full = pixels > ANIMATION_PIXELS_MAX or len(views) >= VIEWS_MAX
-        answer = UnhashableCode.ARCHIVE_TOO_LARGE if is_full else _examine_member(found)
+        answer = UnhashableCode.ARCHIVE_TOO_LARGE if is_full else _examine_member(found, looking)
         if isinstance(answer, UnhashableCode):
             unseen = unseen or Unseen(answer, number)
             if is_full:
@@ -174,17 +191,17 @@ def _examine_members(
     return Examined(tuple(views), facts, unseen=unseen)
 
 
-def _examine_member(found: bytes | UnhashableCode) -> Examined | UnhashableCode:
+def _examine_member(found: bytes | UnhashableCode, looking: Looking) -> Examined | UnhashableCode:
     if isinstance(found, UnhashableCode):
         return found
-    answer = _examine_file(found, Decoding.EXACT, VIDEO_MEMBER_PIXELS_MAX)
+    answer = _examine_file(found, looking, VIDEO_MEMBER_PIXELS_MAX)
     if isinstance(answer, Examined) and has_zip_at_end(found):
         return replace(answer, unseen=Unseen(UnhashableCode.ARCHIVE_NOT_READABLE))
     return answer
 
 
 def _examine_file(
-    data: bytes, decoding: Decoding, video_pixels_max: int = VIDEO_PIXELS_MAX
+    data: bytes, looking: Looking, video_pixels_max: int = VIDEO_PIXELS_MAX
 ) -> Examined | UnhashableCode:
     """A file as the one picture, the pictures of one format, or the film that it begins as."""
     name = format_of(data)
@@ -194,12 +211,12 @@ def _examine_file(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if name == "jpeg" and decoding is Decoding.SCALED:
+            if name == "jpeg" and looking.decoding is Decoding.SCALED:
                 scaled = _examine_scaled(data)
                 if scaled is not None:
                     return scaled
             with Image.open(io.BytesIO(data), formats=[FORMATS[name]]) as image:
-                answer = _examine_image(image, name, data)
+                answer = _examine_image(image, name, data, looking)
     except _Refused as refusal:
         return refusal.code
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
@@ -229,7 +246,8 @@ def _examine_scaled(data: bytes) -> Examined | None:
         return None
     if found is None:
         return None
-    view = FramePdq(0, 0, found.fingerprint.bits, found.fingerprint.quality)
+    pdq, look = found.fingerprint, Look(variants_in(found.hashed))
+    view = FramePdq(0, 0, pdq.bits, pdq.quality, look=look)
     facts = MediaFacts("jpeg", found.width, found.height, 1)
     return Examined((view,), facts, is_exact=False)
 
@@ -242,34 +260,46 @@ def _code_of(err: Exception, data: bytes, name: FormatName) -> UnhashableCode:
     return UnhashableCode.TRUNCATED if is_cut(data, name) else UnhashableCode.NOT_DECODABLE
 
 
-def _examine_image(image: Image.Image, name: FormatName, data: bytes) -> Examined:
+def _examine_image(image: Image.Image, name: FormatName, data: bytes, looking: Looking) -> Examined:
     _check_size(image)
     main = image.tell() if name in ANIMATED else 0  # HEIF names its primary picture.
     image.load()
     _check_size(image)  # A decoder may learn the true size only while it decodes.
     width, height = upright_size(image, orientation_of(image))
-    views = [_view(main, 0, shown) for shown in fingerprints_of(image)]
+    views = [_view(main, 0, shown) for shown in fingerprints_of(image, looking)]
     frames = max(1, getattr(image, "n_frames", 1)) if name in ANIMATED else 1
     if frames > 1:
         if frames * width * height > ANIMATION_PIXELS_MAX:
             raise _Refused(UnhashableCode.TOO_LARGE)
-        for index, time_ms in _sampled(image, name, main, frames):
-            views += [_view(index, time_ms, shown) for shown in fingerprints_of(image)]
+        # A film's moments are alike: some of them stand for all where each costs so much.
+        every = -(-min(frames, IMAGE_FRAMES_MAX) // (LOOKS_MAX // 2))
+        for place, (index, time_ms) in enumerate(_sampled(image, name, main, frames), 1):
+            further = looking if place % every == 0 else Looking(decoding=looking.decoding, left=0)
+            views += [_view(index, time_ms, shown) for shown in fingerprints_of(image, further)]
     unseen: Unseen | None = None
     if name in ("tiff", "ico"):
         pages = _pages(image) if name == "tiff" else _icons(image)
-        views += _views_of(pages, start=1, pixels=width * height)
+        views += _views_of(pages, 1, width * height, looking)
     elif name == "jpeg":
-        more, unseen = _beside(data, views[0].fingerprint, image)
+        more, unseen = _beside(data, views[0].fingerprint, image, looking)
         views += more
     return Examined(tuple(views), MediaFacts(name, width, height, frames), unseen=unseen)
 
 
 def _view(index: int, time_ms: int, shown: Shown) -> FramePdq:
-    return FramePdq(index, time_ms, shown.pdq.bits, shown.pdq.quality, photodna=shown.photodna)
+    return FramePdq(
+        index,
+        time_ms,
+        shown.pdq.bits,
+        shown.pdq.quality,
+        photodna=shown.photodna,
+        look=shown.look,
+    )
 
 
-def _views_of(pictures: Iterator[Image.Image], start: int, pixels: int) -> Iterator[FramePdq]:
+def _views_of(
+    pictures: Iterator[Image.Image], start: int, pixels: int, looking: Looking
+) -> Iterator[FramePdq]:
     """Views of pictures in one file, which have no order in time, from index `start`."""
     for index, picture in enumerate(pictures, start):
         _check_size(picture)
@@ -278,7 +308,7 @@ def _views_of(pictures: Iterator[Image.Image], start: int, pixels: int) -> Itera
             raise _Refused(UnhashableCode.TOO_LARGE)
         picture.load()
         _check_size(picture)
-        for shown in fingerprints_of(picture):
+        for shown in fingerprints_of(picture, looking):
             yield _view(index, 0, shown)
 
 
@@ -307,17 +337,17 @@ def _shows_more(data: bytes, main: Fingerprint) -> bool:
     if not found.thumbnail:
         return False
     with Image.open(io.BytesIO(data), formats=[FORMATS["jpeg"]]) as image:
-        return _other_thumbnail(found.thumbnail, main, image) is not None
+        return _other_thumbnail(found.thumbnail, main, image, Looking()) is not None
 
 
 def _beside(
-    data: bytes, main: Fingerprint, image: Image.Image
+    data: bytes, main: Fingerprint, image: Image.Image, looking: Looking
 ) -> tuple[list[FramePdq], Unseen | None]:
     """A JPEG's other pictures: a thumbnail that shows something else, and what follows its end."""
     found = beside(data, PICTURES_BESIDE_MAX + 1)
     views: list[FramePdq] = []
     unseen: Unseen | None = None
-    thumbnail = _other_thumbnail(found.thumbnail, main, image)
+    thumbnail = _other_thumbnail(found.thumbnail, main, image, looking)
     if thumbnail is not None:
         views.append(_view(1, 0, thumbnail))
     if len(found.after) > PICTURES_BESIDE_MAX:
@@ -330,14 +360,16 @@ def _beside(
             continue  # Three bytes that happen to look like a beginning.
         try:
             index = views[-1].index + 1 if views else 1
-            views += list(_views_of(iter((picture,)), index, pixels))
+            views += list(_views_of(iter((picture,)), index, pixels, looking))
         except _DECODER_ERRORS:
             unseen = unseen or Unseen(UnhashableCode.NOT_DECODABLE)
         pixels += picture.width * picture.height
     return views, unseen
 
 
-def _other_thumbnail(thumbnail: bytes, main: Fingerprint, image: Image.Image) -> Shown | None:
+def _other_thumbnail(
+    thumbnail: bytes, main: Fingerprint, image: Image.Image, looking: Looking
+) -> Shown | None:
     """What comes of an EXIF thumbnail if it plainly shows something else than its picture."""
     if not thumbnail:
         return None
@@ -345,11 +377,13 @@ def _other_thumbnail(thumbnail: bytes, main: Fingerprint, image: Image.Image) ->
         small = Image.open(io.BytesIO(thumbnail), formats=[FORMATS["jpeg"]])
         if small.width * small.height > _THUMBNAIL_PIXELS_MAX:
             return None
-        found = shown_of(small.convert("RGB"), orientation_of(image))
+        plain, turn = small.convert("RGB"), orientation_of(image)
+        found = pdq_of(plain, turn)
     except _DECODER_ERRORS:
         return None
-    is_other = distance_bits(found.pdq.bits, main.bits) > _THUMBNAIL_BITS_MAX
-    return found if is_other and found.pdq.quality >= PDQ_QUALITY_MIN else None
+    is_other = distance_bits(found.bits, main.bits) > _THUMBNAIL_BITS_MAX
+    is_other = is_other and found.quality >= PDQ_QUALITY_MIN
+    return shown_of(plain, looking, turn) if is_other else None
 
 
 def _check_size(image: Image.Image) -> None:

@@ -45,9 +45,13 @@ class Header(NamedTuple):
 class Scaled(NamedTuple):
     """Units: width and height of the whole picture, upright."""
 
-    fingerprint: Fingerprint
+    hashed: Hashed
     width: int
     height: int
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return self.hashed.fingerprint
 
 
 def scaled_fingerprint(data: bytes) -> Scaled | None:
@@ -75,7 +79,7 @@ def scaled_fingerprint(data: bytes) -> Scaled | None:
     hashed = _KERNEL.hashed(grid)
     if hashed.fingerprint.quality < QUALITY_MIN or spread_of(hashed) < SPREAD_MIN:
         return None
-    return Scaled(hashed.fingerprint, width, height)
+    return Scaled(hashed, width, height)
 
 
 def spread_of(hashed: Hashed) -> float:

@@ -22,7 +22,7 @@ from accord.fingerprint.pdq import NOTHING, SIDE_MIN, STRIP_ROWS, Floats, Hashed
 from accord.fingerprint.pdq_native import kernel_of
 from accord.fingerprint.rehearsal import NO_BITS, rehearsed
 from accord.fingerprint.resample import for_frames, for_patches, grey_of
-from accord.fingerprint.types import PDQ_BYTES, Fingerprint
+from accord.fingerprint.types import PDQ_BYTES, Fingerprint, Look
 from accord.fingerprint.upright import upright_strips
 from accord.wire.limits import PDQ_QUALITY_MIN
 
@@ -64,6 +64,27 @@ class Asked:
     frames: Bits
     patches: Bits
     mirrored: Bits
+
+
+def listed_patches(grey: Image.Image, patches_max: int = LISTED_MAX) -> bytes:
+    """What a listing keeps of a grey picture as `resample.grey_of` gives it, the most telling
+    first: fewer of them are a listing too. 32 bytes each."""
+    return rehearsed(grey, patches_max, _PATCHES).tobytes()
+
+
+def looked_at(grey: Image.Image, steps: frozenset[Step], variants: bytes) -> Look:
+    """What a query asks further of a grey picture as `resample.grey_of` gives it."""
+    if min(grey.size) < SIDE_MIN:
+        return Look(variants)
+    boxes = _cut(grey)
+    frames = _framed([box for box, _ in boxes]) if Step.FRAME in steps else NO_BITS
+    found = _patches(grey, boxes) if Step.PATCHES in steps else []
+    return Look(
+        variants,
+        frames.tobytes(),
+        b"".join(part.bits.tobytes() for part in found),
+        b"".join(part.mirrored.tobytes() for part in found),
+    )
 
 
 def listed_of(

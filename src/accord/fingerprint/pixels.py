@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from accord.fingerprint.pdq import NOTHING, SIDE_MIN
+from accord.fingerprint.looking import Looking
+from accord.fingerprint.pdq import NOTHING, SIDE_MIN, Hashed
 from accord.fingerprint.pdq_native import kernel_of
 from accord.fingerprint.second import is_used, second_of
-from accord.fingerprint.types import Fingerprint
+from accord.fingerprint.types import NO_LOOK, Fingerprint, Look
 from accord.fingerprint.upright import TURNS, orientation_of, upright_size, upright_strips
 
 SIDE_MAX: Final = 1024  # Longest side of a picture that takes more than luma to see.
@@ -34,41 +35,48 @@ class Shown:
 
     pdq: Fingerprint
     photodna: bytes | None = None
+    look: Look = NO_LOOK
 
 
-def fingerprints_of(frame: Image.Image) -> tuple[Shown, ...]:
+def fingerprints_of(frame: Image.Image, looking: Looking) -> tuple[Shown, ...]:
     """Of a loaded frame, upright: on white, and on black where that gives another PDQ."""
     whole = _to_resampled(frame)
     orientation = orientation_of(frame)
     if _is_opaque(whole):
-        return (shown_of(whole, orientation),)
+        return (shown_of(whole, looking, orientation),)
     turn = TURNS.get(orientation)
     small = _to_colour(_shrink(whole), frame)
     found: list[Shown] = []
     for picture in _backed(small if turn is None else small.transpose(turn)):
-        shown = shown_of(picture)
+        shown = shown_of(picture, looking)
         if all(shown.pdq.bits != known.pdq.bits for known in found):
             found.append(shown)
     return tuple(found)
 
 
-def shown_of(picture: Image.Image, orientation: int = 1) -> Shown:
+def shown_of(picture: Image.Image, looking: Looking, orientation: int = 1) -> Shown:
     """Of a loaded, opaque RGB, RGBA or grey picture, turned upright."""
-    pdq = pdq_of(picture, orientation)
+    hashed = hashed_of(picture, orientation)
+    look = looking.at(picture, orientation, hashed)
     if not is_used():
-        return Shown(pdq)
+        return Shown(hashed.fingerprint, look=look)
     turn = TURNS.get(orientation)
     small = _shrink(picture)
-    return Shown(pdq, second_of(small if turn is None else small.transpose(turn)))
+    photodna = second_of(small if turn is None else small.transpose(turn))
+    return Shown(hashed.fingerprint, photodna, look)
 
 
 def pdq_of(picture: Image.Image, orientation: int = 1) -> Fingerprint:
     """PDQ of a loaded, opaque RGB, RGBA or grey picture, turned upright, at its own size."""
+    return hashed_of(picture, orientation).fingerprint
+
+
+def hashed_of(picture: Image.Image, orientation: int = 1) -> Hashed:
+    """`pdq_of`, with the frequencies behind it."""
     width, height = upright_size(picture, orientation)
     if min(width, height) < SIDE_MIN:
-        return NOTHING.fingerprint
-    grid = _KERNEL.grid(upright_strips(picture, orientation), width, height)
-    return _KERNEL.hashed(grid).fingerprint
+        return NOTHING
+    return _KERNEL.hashed(_KERNEL.grid(upright_strips(picture, orientation), width, height))
 
 
 def _to_resampled(frame: Image.Image) -> Image.Image:

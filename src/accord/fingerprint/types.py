@@ -15,6 +15,7 @@ from accord.wire.record import Count, Size, Text, Uint
 PDQ_BYTES: Final = 32
 PDQ_QUALITY_TOP: Final = 100
 PHOTODNA_BYTES: Final = 144
+LOOK_VALUES_MAX: Final = 1_024  # Values of one kind that one picture is asked with.
 # Each frame twice: a film's whole and within its bars, a picture's on white and on black.
 VIEWS_MAX: Final = 2 * VIDEO_FRAMES_MAX
 
@@ -49,7 +50,34 @@ class Decoding(StrEnum):
     """How a picture is brought to its fingerprint: docs/spec/fingerprint.md, section 10."""
 
     EXACT = "exact"  # From every pixel. The only one for a listing.
+    LISTING = "listing"  # As EXACT, and with patches of the main picture for a listing to keep.
     SCALED = "scaled"  # From a small decoding where one was measured to do, else as EXACT.
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a query also asks with, of one frame, as far as it was told to look: 32 bytes a value,
+    one behind the other. Of `Decoding.LISTING` it is `patches` alone, those that a listing keeps.
+
+    `variants` are the seven of `dihedral.Variant` but the upright one; `frames` are of rectangles
+    in the picture, `patches` of squares, and `mirrored` what those are in the mirrored picture.
+    """
+
+    variants: Annotated[bytes, Size(0, 7 * PDQ_BYTES)] = b""
+    frames: Annotated[bytes, Size(0, LOOK_VALUES_MAX * PDQ_BYTES)] = b""
+    patches: Annotated[bytes, Size(0, LOOK_VALUES_MAX * PDQ_BYTES)] = b""
+    mirrored: Annotated[bytes, Size(0, LOOK_VALUES_MAX * PDQ_BYTES)] = b""
+
+    def __post_init__(self) -> None:
+        if any(len(getattr(self, part)) % PDQ_BYTES for part in self.__slots__):
+            raise Malformed("fingerprint.length")
+
+    def __repr__(self) -> str:
+        counts = (f"{len(getattr(self, part)) // PDQ_BYTES} {part}" for part in self.__slots__)
+        return f"Look({', '.join(counts)})"
+
+
+NO_LOOK: Final = Look()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +96,7 @@ class FramePdq:
     quality: Annotated[int, Uint(0, PDQ_QUALITY_TOP)]
     member: Annotated[int, Uint(0, ARCHIVE_MEMBERS_MAX + 1)] = 0
     photodna: Annotated[bytes, Size(PHOTODNA_BYTES, PHOTODNA_BYTES)] | None = None
+    look: Look = NO_LOOK
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -116,6 +145,7 @@ class UnhashableCode(StrEnum):
     CRASHED = "image.crashed"
     FINGERPRINTER = "image.fingerprinter"
     UNREADABLE = "file.unreadable"
+    LOOKS = "image.too_many"
     ARCHIVE_ENCRYPTED = "archive.encrypted"
     ARCHIVE_NO_PICTURES = "archive.no_pictures"
     ARCHIVE_NOT_READABLE = "archive.not_readable"
@@ -141,6 +171,7 @@ REASONS: Final[dict[UnhashableCode, str]] = {
     UnhashableCode.CRASHED: "the decoder died on this file",
     UnhashableCode.FINGERPRINTER: "the installed fingerprinter has no value for a picture of it",
     UnhashableCode.UNREADABLE: "not a regular file, or it may not be read",
+    UnhashableCode.LOOKS: "more pictures in one file than frames and patches are looked for in",
     UnhashableCode.ARCHIVE_ENCRYPTED: "a file in the archive is encrypted",
     UnhashableCode.ARCHIVE_NO_PICTURES: "the archive or document holds no picture",
     UnhashableCode.ARCHIVE_NOT_READABLE: "an archive or document of a kind that is not opened here",

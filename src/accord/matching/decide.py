@@ -33,17 +33,17 @@ from accord.registry.obligation import (
 )
 from accord.statements.rules import (
     QUALITY_ALGORITHMS,
-    STEPS_CARRIED_OUT,
     Action,
     Algorithm,
     Clause,
     Modality,
+    Step,
 )
 from accord.wire.errors import Malformed
 
 LOW_QUALITY: Final = "query.low_quality"  # No frame is good enough for a rule's near matching.
 NOT_ASKED: Final = "query.not_asked"  # A clause matches near by algorithms the query lacks.
-STEP_LACKING: Final = "rules.step_lacking"  # The rules ask for a step that this software lacks.
+STEP_LACKING: Final = "query.step_lacking"  # The rules look at more of a picture than was asked.
 _COVERAGE: Final = {
     Coverage.NO_RULES: Applied.NO_RULES,
     Coverage.NOT_VALID: Applied.NOT_VALID,
@@ -154,7 +154,7 @@ def _unseen(share: Obligation, query: Query) -> str | None:
     """Why a picture without a match was not really looked at here."""
     if not (query.frames or query.vectors):
         return None
-    if share.rule is not None and not set(share.rule.rule_set.screen) <= STEPS_CARRIED_OUT:
+    if query.frames and not steps_in(share) <= query.steps:
         return STEP_LACKING
     best = max((frame.quality for frame in query.frames), default=0)
     have = {algorithm for algorithm, _ in query.vectors}
@@ -162,6 +162,18 @@ def _unseen(share: Obligation, query: Query) -> str | None:
         have.add(Algorithm.PDQ)
     codes = [_unseen_by(active.clause, have, best) for active in share.clauses]
     return next((code for code in codes if code is not None), None)
+
+
+def steps_in(share: Obligation) -> frozenset[Step]:
+    """What of a picture a jurisdiction's rules look at, beside its upright fingerprint: the steps
+    that some clause has a term for."""
+    if share.rule is None:
+        return frozenset()
+    asked = {near.algorithm for active in share.clauses for near in active.clause.near}
+    useful = {Step.PATCHES} if Algorithm.PATCHES in asked else set[Step]()
+    if Algorithm.PDQ in asked:
+        useful |= {Step.FRAME}
+    return frozenset(useful & set(share.rule.rule_set.screen))
 
 
 def _unseen_by(clause: Clause, have: Collection[Algorithm], best: int) -> str | None:

@@ -7,7 +7,7 @@ Invariants: a decision names rules, entries, agencies and checkpoint, and holds 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from accord.fingerprint.types import Fingerprint, Fingerprinted, Unhashable
+from accord.fingerprint.types import Fingerprint, Fingerprinted, Look, Unhashable
 from accord.registry.obligation import Certifier
 from accord.statements.rules import (
     EXACT_ALGORITHMS,
@@ -17,6 +17,7 @@ from accord.statements.rules import (
     Metric,
     Scope,
     Service,
+    Step,
 )
 from accord.wire.errors import Malformed
 from accord.wire.ids import JurisdictionId, ListingRef, MemberId
@@ -40,6 +41,8 @@ class Query:
     members: tuple[int, ...] = ()
     vector_members: tuple[int, ...] = ()  # Of `vectors`, as `members` are of `frames`.
     unseen_member: int = 0  # The first one that `undetermined` is about.
+    looks: tuple[Look, ...] = ()  # What more there is to ask of each frame, or nothing at all.
+    steps: frozenset[Step] = frozenset({Step.FULL})  # That were carried out, whatever they gave.
 
     def __post_init__(self) -> None:
         for algorithm, digest in self.digests:
@@ -52,13 +55,17 @@ class Query:
             raise Malformed("query.members", got=len(self.members))
         if self.vector_members and len(self.vector_members) != len(self.vectors):
             raise Malformed("query.members", got=len(self.vector_members))
+        if self.looks and len(self.looks) != len(self.frames):
+            raise Malformed("query.looks", got=len(self.looks))
 
     def __repr__(self) -> str:
         return f"Query({len(self.digests)} digests, {len(self.frames)} frames)"
 
 
-def query_of(found: Fingerprinted | Unhashable) -> Query:
-    """What a file's fingerprinting yielded, asked as it is."""
+def query_of(
+    found: Fingerprinted | Unhashable, steps: frozenset[Step] = frozenset({Step.FULL})
+) -> Query:
+    """What a file's fingerprinting yielded, asked as it is. `steps` were carried out."""
     digests: tuple[tuple[Algorithm, bytes], ...] = ()
     if found.digests is not None:
         digests = (
@@ -82,6 +89,8 @@ def query_of(found: Fingerprinted | Unhashable) -> Query:
         members=members if any(members) else (),
         vector_members=tuple(member for member, _ in vectors) if any(members) else (),
         unseen_member=0 if found.unseen is None else found.unseen.member,
+        looks=tuple(frame.look for frame in found.pdq),
+        steps=steps,
     )
 
 

@@ -86,8 +86,10 @@ class Few:
         if not self._finds:
             return None
         before = len(self._hits)
+        screen = share.rule.rule_set.screen if share.rule is not None else ()
+        finds = [item for item in self._finds if item.of.step is None or item.of.step in screen]
         for active in share.clauses:
-            kept = [(found, pairs) for found in self._finds if (pairs := self._kept(active, found))]
+            kept = [(found, pairs) for found in finds if (pairs := self._kept(active, found))]
             for found, pairs in kept:
                 self._note(share, active, found, pairs, kept)
         found_here = self._hits[before:]
@@ -104,6 +106,7 @@ class Few:
         if (
             near is None
             or near.metric is not found.of.metric
+            or near.demand != found.of.demand
             or min(found.of.quality, 100) < near.quality_min
         ):
             return []

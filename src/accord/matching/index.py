@@ -9,8 +9,8 @@ ten million, a vector 30 us and 230 us, a digest 4 us and, where there is one, 1
 has the rest.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeVar
 
@@ -21,16 +21,17 @@ from accord.matching.index_kernel import Matches
 from accord.matching.index_layout import PDQ_BYTES
 from accord.matching.index_native import kernel_of
 from accord.matching.index_ring import Ring
+from accord.matching.meetings import Distances, Ints, Meetings
 from accord.matching.vector_index import VectorIndex, no_vectors
 from accord.registry.columns import Bytes, Flags, Rows
 from accord.registry.listings import Snapshot
-from accord.statements.rules import Algorithm, Metric
+from accord.registry.view_columns import ViewColumn
+from accord.statements.rules import NO_DEMAND, Algorithm, Demand, Metric, Step
 from accord.wire.errors import Malformed
 
 _CHANGED_SHARE: Final = 4  # Built anew when rows gone and rows new are more than one in so many.
 _TOGETHER_MIN: Final = 16  # Fewer queries are asked one by one: the answers need no sorting apart.
 _BLOCK_ROWS: Final = 1 << 18  # Compared at a time when an index is held against a snapshot.
-Distances = NDArray[np.uint32]
 _NO_ROWS: Final[Rows] = np.empty(0, dtype=np.uint32)
 _NO_DISTANCES: Final[Distances] = np.empty(0, dtype=np.uint32)
 
@@ -40,8 +41,9 @@ class Candidates:
     """What one look-up found. Shape: aligned, by distance and then row; digests have distance 0.
     Units: distances of `metric`, squared for L2.
 
-    `quality` is the query's, 100 where the algorithm has none. What listing a row is, no look-up
-    has to say: `Snapshot.encode_refs`.
+    `quality` is the query's, 100 where the algorithm has none. `step` is what of the query was
+    looked at, where rule sets choose that; `demand` what was asked to be met, by algorithms that
+    count meetings. What listing a row is, no look-up has to say: `Snapshot.encode_refs`.
     """
 
     algorithm: Algorithm
@@ -49,6 +51,8 @@ class Candidates:
     distances: Distances
     quality: int = 100
     metric: Metric = Metric.HAMMING
+    step: Step | None = None
+    demand: Demand = NO_DEMAND
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,20 +61,29 @@ class Bases:
 
     pdq: Ring | None = None
     photodna: VectorIndex | None = None
+    views: Mapping[str, Ring] = field(default_factory=dict[str, Ring])  # By scheme.
 
     @property
     def is_any(self) -> bool:
-        return self.pdq is not None or self.photodna is not None
+        return self.pdq is not None or self.photodna is not None or bool(self.views)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewIndex:
+    """The views of one scheme, each row's in one of the two."""
+
+    base: Ring
+    delta: Ring
 
 
 @dataclass(frozen=True, eq=False)
 class MatchIndex:
     """An immutable index over some rows of a snapshot.
 
-    `base` and `delta` hold the PDQs of all wanted rows, each row in one of them, and `vectors` and
-    `vector_delta` the PhotoDNAs; digests are found in the snapshot. `wanted` is a flag for each
-    row of the snapshot. Rows that are no longer wanted may stay anywhere: they are dropped when
-    found.
+    `base` and `delta` hold the PDQs of all wanted rows, each row in one of them, `vectors` and
+    `vector_delta` the PhotoDNAs, and `views` patches and frames of films, by scheme; digests are
+    found in the snapshot. `wanted` is a flag for each row of the snapshot. Rows that are no longer
+    wanted may stay anywhere: they are dropped when found.
     """
 
     snapshot: Snapshot
@@ -79,6 +92,7 @@ class MatchIndex:
     delta: Ring
     vectors: VectorIndex
     vector_delta: VectorIndex
+    views: Mapping[str, ViewIndex]
 
     @classmethod
     def build(cls, snapshot: Snapshot, rows: Rows, bases: Bases | None = None) -> "MatchIndex":
@@ -99,14 +113,19 @@ class MatchIndex:
 
         base, delta = _pair(given.pdq, wanted, rows, ring)
         large, small = _pair(given.photodna, wanted, rows, vectors)
-        return cls(snapshot, wanted, base, delta, large, small)
+        views = {
+            scheme: ViewIndex(*_pair(given.views.get(scheme), wanted, rows, _viewed(column)))
+            for scheme, column in snapshot.views.items()
+        }
+        return cls(snapshot, wanted, base, delta, large, small, views)
 
     def extended(self, snapshot: Snapshot, rows: Rows, bases: Bases | None = None) -> "MatchIndex":
         """The index of a later snapshot with `rows` wanted in all; same answers as `build`."""
         given = bases or Bases()
         pdq = self.base if given.pdq is None else given.pdq
         photodna = self.vectors if given.photodna is None else given.photodna
-        return MatchIndex.build(snapshot, rows, Bases(pdq, photodna))
+        views = {scheme: views.base for scheme, views in self.views.items()} | dict(given.views)
+        return MatchIndex.build(snapshot, rows, Bases(pdq, photodna, views))
 
     def rebased(self, bases: Bases, snapshot: Snapshot | None = None) -> "MatchIndex":
         """The same rows on other bases. `snapshot`: the same one, lying elsewhere."""
@@ -122,6 +141,15 @@ class MatchIndex:
     def vectors_changed(self) -> int:
         """Rows that a base of vectors made now would gain or lose."""
         return _changed(self.vectors, self.vector_delta, self.wanted)
+
+    def views_changed(self, scheme: str) -> int:
+        """Values that a base of this scheme's views made now would gain or lose."""
+        views = self.views[scheme]
+        return _changed(views.base, views.delta, self.wanted)
+
+    def merged_views(self, scheme: str) -> tuple[Rows, Bytes]:
+        """As `merged`, of views: each row as often as it has them."""
+        return self.snapshot.views[scheme].of(self.wanted)
 
     def merged(self, scheme: str = "pdq") -> tuple[Rows, Bytes]:
         """The rows of a base made now, and their PDQs, or another scheme's values."""
@@ -162,6 +190,25 @@ class MatchIndex:
             answers.append(Candidates(Algorithm.PDQ, *mine, quality))
             start = end
         return tuple(answers)
+
+    def meetings(self, scheme: str, bits: bytes, threshold_bits: int) -> Meetings:
+        """Every view of a wanted row within a distance of one of several PDQs, one behind the
+        other. Raises: Malformed."""
+        views = self.views[scheme]
+        parts = [(ring, ring.search(bits, threshold_bits)) for ring in (views.base, views.delta)]
+        found = np.concatenate([matches for _, matches in parts])
+        rows = np.concatenate([ring.rows[matches["place"]] for ring, matches in parts])
+        # A place in the delta lies behind all of the base: together they name a listed value.
+        behind = np.repeat([0, len(views.base)], [len(matches) for _, matches in parts])
+        keep = self.wanted[rows]
+        listed = found["place"].astype(np.int64) + behind
+        asked = found["query"].astype(np.int64)
+        return Meetings(rows[keep], asked[keep], listed[keep], found["distance"][keep])
+
+    def share_of(self, scheme: str, rows: Rows, percent: int) -> Ints:
+        """So many per cent of the views of each of `rows`, rounded up, and one at least."""
+        counts = self.snapshot.views[scheme].counts_of(rows)
+        return np.maximum(1, -(-counts * percent // 100))
 
     def near_vector(self, vector: bytes, threshold: int, metric: Metric) -> Candidates:
         """Rows within `threshold` of a PhotoDNA, by L1 or L2. Raises: Malformed."""
@@ -242,6 +289,19 @@ def _pair(base: X | None, wanted: Flags, rows: Rows, build: Callable[[Rows], X])
         if _changed(base, delta, wanted) * _CHANGED_SHARE <= len(base):
             return base, delta
     return build(rows), build(_NO_ROWS)
+
+
+def _viewed(column: ViewColumn) -> Callable[[Rows], Ring]:
+    """Makes an index of the views of some rows."""
+
+    def ring(rows: Rows) -> Ring:
+        if not len(column) or not len(rows):
+            return Ring.build(_NO_ROWS, column.values[:0])
+        wanted = np.zeros(max(int(rows[-1]), int(column.rows[-1])) + 1, dtype=np.bool_)
+        wanted[rows] = True
+        return Ring.build(*column.of(wanted))
+
+    return ring
 
 
 def _changed(base: Ring | VectorIndex, delta: Ring | VectorIndex, wanted: Flags) -> int:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accord.matching.decision import Cap, Reason
-from accord.matching.index import Candidates, Distances
+from accord.matching.index import Candidates
+from accord.matching.meetings import Distances
 from accord.registry.columns import Bytes, Flags, Rows
 from accord.registry.listings import Snapshot
 from accord.registry.obligation import (
@@ -82,6 +83,8 @@ def _hits_in(
 ) -> list[_Hits]:
     """What each clause of a jurisdiction matched, with the action it leads to there."""
     hits: list[_Hits] = []
+    screen = share.rule.rule_set.screen if share.rule is not None else ()
+    candidates = [found for found in candidates if found.step is None or found.step in screen]
     for active in share.clauses:
         kept: list[tuple[Candidates, Flags]] = []
         for found in candidates:
@@ -104,6 +107,7 @@ def _kept(active: ActiveClause, found: Candidates, snapshot: Snapshot) -> Flags 
     if (
         near is None
         or near.metric is not found.metric
+        or near.demand != found.demand
         or min(found.quality, 100) < near.quality_min
     ):
         return None

@@ -30,6 +30,8 @@ def parts_of(query: Query) -> tuple[tuple[int, Query], ...]:
             Query(
                 frames=_of(number, query.frames, members),
                 vectors=_of(number, query.vectors, vector_members),
+                looks=_of(number, query.looks, members) if query.looks else (),
+                steps=query.steps,
             ),
         )
         for number in dict.fromkeys(members)

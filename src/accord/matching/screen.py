@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from accord.ledger.state import Reader
-from accord.matching.decide import applicable, decide
+from accord.matching.asking import Asked, look_up
+from accord.matching.decide import applicable, decide, steps_in
 from accord.matching.decision import Applied, Context, Decision, Place, Query
 from accord.matching.index import Bases, Candidates, MatchIndex
 from accord.matching.members import parts_of, strictest
 from accord.registry.columns import Values
 from accord.registry.listings import Registry, Snapshot
 from accord.registry.obligation import PlatformObligations, platform_obligations
-from accord.statements.rules import Algorithm, Metric
+from accord.statements.rules import Algorithm, Step
 from accord.wire.ids import MemberId
 from accord.wire.limits import PDQ_DRIFT_MAX, PDQ_QUALITY_DRIFT_MAX
 
@@ -63,51 +64,22 @@ class Screen:
         ]
         return best < max(floors, default=0) + PDQ_QUALITY_DRIFT_MAX
 
+    def steps(self, context: Context) -> frozenset[Step]:
+        """What of a picture the rules that apply look at. Raises: Malformed, see `decide`."""
+        scoped = applicable(self.obligations, context)
+        applied = [item.obligation for item in scoped if item.applied is Applied.APPLIED]
+        return frozenset({Step.FULL}).union(*(steps_in(share) for share in applied))
+
     def _look_up(
         self, queries: Sequence[Query], context: Context, drift_bits: int = 0
     ) -> list[list[Candidates]]:
-        scoped = applicable(self.obligations, context)
         clauses = [
-            active
-            for item in scoped
-            if item.applied is Applied.APPLIED
+            Asked(active, item.obligation.rule.rule_set.screen)
+            for item in applicable(self.obligations, context)
+            if item.applied is Applied.APPLIED and item.obligation.rule is not None
             for active in item.obligation.clauses
         ]
-        found: list[list[Candidates]] = [[] for _ in queries]
-        if not clauses:
-            return found
-        near = [
-            (by_pdq.threshold, by_pdq.quality_min)
-            for active in clauses
-            if (by_pdq := active.clause.near_by(Algorithm.PDQ)) is not None
-        ]
-        frames: list[tuple[int, bytes, int]] = []
-        for number, query in enumerate(queries):
-            found[number] += [self.index.exact(name, digest) for name, digest in query.digests]
-            frames += [
-                (number, frame.bits, frame.quality)
-                for frame in query.frames
-                if near and frame.quality >= min(floor for _, floor in near)
-            ]
-        if frames:
-            asked = [(bits, quality) for _, bits, quality in frames]
-            threshold = max(threshold for threshold, _ in near) + drift_bits
-            answers = self.index.near_many(asked, threshold)
-            for (number, _, _), candidates in zip(frames, answers, strict=True):
-                found[number].append(candidates)
-        widest: dict[Metric, int] = {}  # Clauses of one metric share a look-up.
-        for active in clauses:
-            if (by_vector := active.clause.near_by(Algorithm.PHOTODNA)) is not None:
-                known = widest.get(by_vector.metric, 0)
-                widest[by_vector.metric] = max(known, by_vector.threshold)
-        for number, query in enumerate(queries):
-            found[number] += [
-                self.index.near_vector(vector, threshold, metric)
-                for algorithm, vector in query.vectors
-                if algorithm is Algorithm.PHOTODNA
-                for metric, threshold in widest.items()
-            ]
-        return found
+        return look_up(self.index, queries, clauses, drift_bits)
 
     def relocated(self, values: Mapping[str, Values], bases: Bases) -> "Screen":
         """The same screen, its columns and indexes held elsewhere, such as in files. `values` are

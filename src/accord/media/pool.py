@@ -24,6 +24,8 @@ from accord.fingerprint import (
     answer_of,
     digests_of,
 )
+from accord.fingerprint.ladder import Step
+from accord.fingerprint.looking import NO_STEPS
 from accord.media.fingerprinters import Named
 from accord.media.lock import is_weak
 from accord.media.process import (
@@ -106,6 +108,7 @@ class DecoderPool:
         data: bytes,
         decoding: Decoding = Decoding.EXACT,
         digests: Digests | None = None,
+        steps: frozenset[Step] = NO_STEPS,
     ) -> Fingerprinted | Unhashable:
         """All fingerprints of one file, or why there are none; `digests` if they are known.
 
@@ -115,7 +118,7 @@ class DecoderPool:
         """
         self._enter()
         try:
-            return self._fingerprint(data, decoding, digests)
+            return self._fingerprint(data, decoding, digests, steps)
         finally:
             self._places.release()
 
@@ -124,11 +127,12 @@ class DecoderPool:
         data: bytes,
         decoding: Decoding = Decoding.EXACT,
         digests: Digests | None = None,
+        steps: frozenset[Step] = NO_STEPS,
     ) -> Fingerprinted | Unhashable:
         """`fingerprint` for an event loop. Raises: as `fingerprint`."""
         self._enter()
         try:
-            work = self._threads.submit(self._fingerprint, data, decoding, digests)
+            work = self._threads.submit(self._fingerprint, data, decoding, digests, steps)
         except RuntimeError as err:  # Closed between the two lines.
             self._places.release()
             raise Unavailable("media.closed") from err
@@ -172,7 +176,11 @@ class DecoderPool:
             raise Unavailable("media.busy")
 
     def _fingerprint(
-        self, data: bytes, decoding: Decoding, digests: Digests | None
+        self,
+        data: bytes,
+        decoding: Decoding,
+        digests: Digests | None,
+        steps: frozenset[Step] = NO_STEPS,
     ) -> Fingerprinted | Unhashable:
         if len(data) > IMAGE_BYTES_MAX:
             return Unhashable(UnhashableCode.TOO_LARGE, None)
@@ -181,18 +189,22 @@ class DecoderPool:
             nonlocal digests
             digests = digests or digests_of(data)
 
-        answer = self._examine(data, decoding, digest)
+        answer = self._examine(data, decoding, digest, steps)
         return answer_of(digests or digests_of(data), answer)
 
     def _examine(
-        self, data: bytes, decoding: Decoding, meanwhile: Callable[[], None]
+        self,
+        data: bytes,
+        decoding: Decoding,
+        meanwhile: Callable[[], None],
+        steps: frozenset[Step],
     ) -> Examined | UnhashableCode:
         slot = self._slot()
         kept: WorkerProcess | None = None
         try:
             worker = self._ready(slot)
             try:
-                answer = parse_answer(worker.ask(data, self._wait_ms, decoding, meanwhile))
+                answer = parse_answer(worker.ask(data, self._wait_ms, decoding, meanwhile, steps))
             except TookTooLong:
                 worker.kill()
                 return UnhashableCode.TIMEOUT

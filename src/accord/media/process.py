@@ -17,15 +17,17 @@ from contextlib import suppress
 from typing import Final
 
 from accord.fingerprint import Decoding
+from accord.fingerprint.ladder import Step
+from accord.fingerprint.looking import NO_STEPS
 from accord.media.lock import USER_VARIABLE
 from accord.media.worker import (
     ANSWER_BYTES_MAX,
-    DECODING_BYTES,
     INSECURE,
     LENGTH_BYTES,
     NO_FINGERPRINTER,
     READY,
     REFUSED,
+    head_of,
 )
 from accord.wire.errors import Broken, Unavailable
 from accord.wire.limits import DECODER_START_MS
@@ -122,12 +124,13 @@ class WorkerProcess:
         wait_ms: int,
         decoding: Decoding = Decoding.EXACT,
         meanwhile: Callable[[], None] = _nothing,
+        steps: frozenset[Step] = NO_STEPS,
     ) -> bytes:
         """The raw answer for one file; `meanwhile` is called while the worker is at it.
 
         Raises: TookTooLong, Died, and then perhaps before `meanwhile` was called.
         """
-        head = (len(data) + 1).to_bytes(LENGTH_BYTES, "big") + DECODING_BYTES[decoding]
+        head = head_of(data, decoding, steps)
         try:
             answer = self._exchange(head, data, wait_ms, meanwhile)
         except Died as err:

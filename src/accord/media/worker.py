@@ -4,8 +4,9 @@ Run as `python -m accord.media.worker` by `accord.media.pool` alone. It loads ev
 then gives up everything that decoding does not need (`lock`), then says it is ready and under
 what. It never sees a file's name and writes nothing but answers.
 Frames: 4 bytes length big-endian, then that many bytes. In: one byte that says how to decode
-(`DECODING_BYTES`) and the file. Out: once, the word `READY` or `REFUSED`, a space and words for
-people; then canonical CBOR as `encode_answer` gives, one for each file in order.
+(`DECODING_BYTES`), one that says by which steps to look (`STEPS`), and the file. Out: once, the
+word `READY` or `REFUSED`, a space and words for people; then canonical CBOR as `encode_answer`
+gives, one for each file in order.
 """
 
 import codecs
@@ -24,6 +25,7 @@ import pillow_heif
 from PIL import AvifImagePlugin, Image, ImageCms, ImageColor
 
 from accord.fingerprint import Decoding, Examined, UnhashableCode, examine, second
+from accord.fingerprint.ladder import Step
 from accord.media.fingerprinters import load, parse_argument
 from accord.media.lock import Refused, limits_only, lock_down
 from accord.media.warmup import FILM, SAMPLES, container_samples, load_charsets, scaled_sample
@@ -38,8 +40,10 @@ INSECURE: Final = "--insecure"
 FINGERPRINTER: Final = "--fingerprinter="  # And `fingerprinters.Named` as an argument.
 LENGTH_BYTES: Final = 4
 NO_FINGERPRINTER: Final = "fingerprinter"  # How a refusal begins that is about it.
-DECODING_BYTES: Final = {Decoding.EXACT: b"e", Decoding.SCALED: b"s"}
-ANSWER_BYTES_MAX: Final = 262_144  # 510 views of about 240 bytes each, twice over.
+DECODING_BYTES: Final = {Decoding.EXACT: b"e", Decoding.LISTING: b"l", Decoding.SCALED: b"s"}
+STEPS: Final = (Step.FULL, Step.FRAME, Step.PATCHES)  # By bit of the byte that says them.
+HEAD_BYTES: Final = LENGTH_BYTES + 2
+ANSWER_BYTES_MAX: Final = 2_000_000  # 510 views of 450 bytes, 16 of them with 70,000 more.
 # What codecs import at first use, when no file can be opened any more.
 _IMPORTED_LATE: Final = (copy, xml.etree.ElementTree, ImageColor, av.subtitles.stream)
 _TEXTS: Final = ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
@@ -99,6 +103,8 @@ def warm_up() -> None:
     for sample in (*SAMPLES, FILM, *container_samples()):
         examine(sample)
     examine(scaled_sample(), Decoding.SCALED)
+    examine(scaled_sample(), Decoding.LISTING)
+    examine(scaled_sample(), steps=frozenset(Step))
     srgb = ImageCms.createProfile("sRGB")  # Colour management is loaded now, not by a hostile file.
     ImageCms.profileToProfile(Image.new("RGB", (1, 1)), srgb, srgb)
     for text in _TEXTS:
@@ -114,7 +120,8 @@ def _say_nothing(_: object) -> None:
 
 
 def run(
-    look: Callable[[bytes, Decoding], Examined | UnhashableCode], lock: Callable[[], str]
+    look: Callable[[bytes, Decoding, frozenset[Step]], Examined | UnhashableCode],
+    lock: Callable[[], str],
 ) -> int:
     """Locks the process and answers with `look` until the pipe closes."""
     inbox, outbox = sys.stdin.buffer, sys.stdout.buffer
@@ -125,12 +132,12 @@ def run(
         return 1
     _send(outbox, READY + f" {report}".encode())
     while (received := _receive(inbox)) is not None:
-        decoding, data = received
+        decoding, steps, data = received
         # The parent enforces the wall time; the alarm ends a worker whose parent is gone.
         signal.setitimer(signal.ITIMER_REAL, 2 * DECODE_WAIT_MS / 1000)
         signal.setitimer(signal.ITIMER_PROF, DECODE_CPU_MS / 1000)  # SIGPROF ends us.
         try:
-            answer = look(data, decoding)
+            answer = look(data, decoding, steps)
         except MemoryError:
             answer = UnhashableCode.TOO_LARGE
         except Exception:  # The process's top loop: this file failed, not we.
@@ -141,14 +148,22 @@ def run(
     return 0
 
 
-def _receive(inbox: BinaryIO) -> tuple[Decoding, bytes] | None:
-    head = inbox.read(LENGTH_BYTES + 1)
-    size = int.from_bytes(head[:LENGTH_BYTES], "big") - 1
-    decoding = next((d for d, sign in DECODING_BYTES.items() if sign == head[LENGTH_BYTES:]), None)
-    if decoding is None or not 0 <= size <= IMAGE_BYTES_MAX:
+def head_of(data: bytes, decoding: Decoding, steps: frozenset[Step]) -> bytes:
+    """What goes before a file."""
+    named = sum(1 << place for place, step in enumerate(STEPS) if step in steps)
+    return (len(data) + 2).to_bytes(LENGTH_BYTES, "big") + DECODING_BYTES[decoding] + bytes([named])
+
+
+def _receive(inbox: BinaryIO) -> tuple[Decoding, frozenset[Step], bytes] | None:
+    head = inbox.read(HEAD_BYTES)
+    size = int.from_bytes(head[:LENGTH_BYTES], "big") - 2
+    sign, named = head[LENGTH_BYTES:-1], head[-1:]
+    decoding = next((d for d, known in DECODING_BYTES.items() if known == sign), None)
+    if decoding is None or len(head) < HEAD_BYTES or not 0 <= size <= IMAGE_BYTES_MAX:
         return None
+    steps = frozenset(step for place, step in enumerate(STEPS) if named[0] >> place & 1)
     data = inbox.read(size)
-    return (decoding, data) if len(data) == size else None
+    return (decoding, steps, data) if len(data) == size else None
 
 
 def _send(outbox: BinaryIO, payload: bytes) -> None:

@@ -3,7 +3,8 @@
 Not here: whether a statement was allowed (the ledger fold decided that before), what is active
 where (obligation), names and numbers for people (views).
 Invariants: a function of the entries and of which batches opened, not of how they were chunked;
-a row never moves; statements about a batch that did not open for us change nothing.
+a row never moves; statements about a batch that did not open for us change nothing; a row that adds
+views to a listing is disputed and withdrawn with it, and never certified by what was said of it.
 No Python object exists per listing: about 120 bytes of arrays with a PDQ, 240 with all digests,
 of which files that processes share may hold all but 75 (`Registry.adopt`).
 Source: docs/spec/registry.md, section Fold.
@@ -19,13 +20,14 @@ from numpy.typing import NDArray
 
 from accord.follow.delta import FoldedEntry
 from accord.registry.columns import Bytes, Flags, Growing, GrowingValues, Masks, Rows, Run, Values
-from accord.statements.batch import WIDTHS, Batch, Column
+from accord.registry.view_columns import GrowingViews, ViewColumn
+from accord.statements.batch import VIEW_WIDTHS, WIDTHS, Batch, Column
 from accord.statements.bodies import Approve, Dispute, DisputeReason, Endorse, Publish, Withdraw
 from accord.statements.rules import ClassCode
 from accord.wire import cbor, record
 from accord.wire.digests import labelled_sha256
 from accord.wire.errors import Broken
-from accord.wire.ids import GroupId, KeyId, ListingRef, MemberId
+from accord.wire.ids import GroupId, KeyId, ListingRef, MemberId, parse_ref
 from accord.wire.limits import AGENCIES_MAX
 
 FOLD_VERSION: Final = 1  # What `Parameters.fold_version` must be for this software to answer.
@@ -114,6 +116,7 @@ class Snapshot:
     disputed: Masks
     values: Mapping[str, Values]  # By scheme.
     pdq_quality: Bytes  # Aligned with `values["pdq"].rows`.
+    views: Mapping[str, ViewColumn]  # By scheme.
 
     @property
     def count(self) -> int:
@@ -183,6 +186,9 @@ class Registry:
         self._disputed = Growing(np.uint64)
         self._values = {scheme: GrowingValues(WIDTHS[scheme]) for scheme in SCHEMES}
         self._quality = Growing(np.uint8)
+        self._views = {scheme: GrowingViews(width) for scheme, width in VIEW_WIDTHS.items()}
+        self._adding = Growing(np.int64)  # Rows that add views to an earlier one,
+        self._added_to = Growing(np.int64)  # and that one, aligned.
 
     @property
     def count(self) -> int:
@@ -265,6 +271,47 @@ class Registry:
                 self._values[column.scheme].extend(_rows_of(column, count, start), values)
             elif column.scheme == "pdq-quality":  # Its rows are those of `pdq`, by `parse_batch`.
                 self._quality.extend(values[:, 0])
+            elif column.scheme == "of":
+                refs = [parse_ref(bytes(value)) for value in values.tolist()]
+                for row, ref in zip(_rows_of(column, count, start).tolist(), refs, strict=True):
+                    self._link(row, ref)
+        for views in batch.views:
+            if views.scheme in self._views:
+                values = np.frombuffer(views.values, dtype=np.uint8).reshape(-1, views.width)
+                counts = np.frombuffer(views.counts, dtype=np.uint8)
+                self._views[views.scheme].extend(start, counts, values)
+
+    def _link(self, row: int, ref: ListingRef) -> None:
+        """Tie a row to the listing it adds views to. One that is not there for us, is another
+        agency's, adds views itself, or is disputed or withdrawn by now: the row counts as
+        withdrawn, since nobody would know what it shows more of."""
+        batch = _find(self._batch["entry"].view(), ref.entry)
+        target = -1
+        if batch is not None and ref.ordinal < self._batch["count"].view()[batch]:
+            target = int(self._batch["start"].view()[batch]) + ref.ordinal
+        publisher = self._publisher.view()
+        if (
+            target < 0
+            or publisher[target] != publisher[row]
+            or _find(self._adding.view(), target) is not None
+            or target == row
+            or self._withdrawn.view()[target]
+            or self._disputed.view()[target]
+        ):
+            self._withdrawn.view()[row] = True
+            return
+        self._adding.append(row)
+        self._added_to.append(target)
+
+    def _with_added(self, first: int, count: int) -> list[tuple[int, int]]:
+        """A range of rows, and those that add views to one of them, as ranges."""
+        of = self._added_to.view()
+        rows = np.sort(self._adding.view()[(of >= first) & (of < first + count)])
+        rows = rows[(rows < first) | (rows >= first + count)]
+        if not len(rows):
+            return [(first, count)]
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+        return [(first, count), *((int(run[0]), len(run)) for run in runs)]
 
     def _add_opinion(
         self, entry: FoldedEntry, body: Endorse | Dispute | Withdraw, kind: Kind, detail: int
@@ -277,24 +324,33 @@ class Registry:
             if ref.first + ref.count > self._batch["count"].view()[batch]:
                 raise Broken("registry.range", entry=entry.index)  # The ledger fold checks it.
             agency = self._bit_of(body.header.member)
-            rows = slice(first, first + ref.count)
-            bit = np.uint64(1 << agency)
-            if kind is Kind.ENDORSE:
-                self._endorsed[detail].view()[rows] |= bit
-            elif kind is Kind.DISPUTE:
-                self._disputed.view()[rows] |= bit
-            else:
-                self._withdrawn.view()[rows] = True
-            for name, value in (
-                ("entry", entry.index),
-                ("time_ms", entry.time_ms),
-                ("key", self._key_of(entry)),
-                ("first", first),
-                ("count", ref.count),
-            ):
-                self._opinion[name].append(value)
-            for name, value in (("agency", agency), ("kind", int(kind)), ("detail", detail)):
-                self._opinion_facts[name].append(value)
+            ranges = [(first, ref.count)]
+            if kind is not Kind.ENDORSE:  # Whoever endorsed a listing did not see what came later.
+                ranges = self._with_added(first, ref.count)
+            for start, count in ranges:
+                self._note_opinion(entry, agency, kind, detail, start, count)
+
+    def _note_opinion(
+        self, entry: FoldedEntry, agency: int, kind: Kind, detail: int, first: int, count: int
+    ) -> None:
+        rows = slice(first, first + count)
+        bit = np.uint64(1 << agency)
+        if kind is Kind.ENDORSE:
+            self._endorsed[detail].view()[rows] |= bit
+        elif kind is Kind.DISPUTE:
+            self._disputed.view()[rows] |= bit
+        else:
+            self._withdrawn.view()[rows] = True
+        for name, value in (
+            ("entry", entry.index),
+            ("time_ms", entry.time_ms),
+            ("key", self._key_of(entry)),
+            ("first", first),
+            ("count", count),
+        ):
+            self._opinion[name].append(value)
+        for name, value in (("agency", agency), ("kind", int(kind)), ("detail", detail)):
+            self._opinion_facts[name].append(value)
 
     def _key_of(self, entry: FoldedEntry) -> int:
         return self._keys.setdefault(entry.key_id, len(self._keys))
@@ -352,6 +408,7 @@ class Registry:
             disputed=self._disputed.view().copy(),
             values=self.values(),
             pdq_quality=self._quality.view(),
+            views={scheme: views.freeze() for scheme, views in self._views.items()},
         )
 
 
@@ -397,6 +454,11 @@ def registry_digest(snapshot: Snapshot) -> bytes:
         runs = snapshot.values[scheme].runs()
         parts.append(b"".join(_bytes_of(run.rows) for run in runs))
         parts.append(b"".join(_bytes_of(run.values) for run in runs))
+    for scheme in sorted(snapshot.views):
+        parts += [
+            _bytes_of(snapshot.views[scheme].rows),
+            _bytes_of(snapshot.views[scheme].values),
+        ]
     return labelled_sha256("registry", *parts)
 
 

@@ -100,7 +100,7 @@ def listing_view(
         class_code=snapshot.classes[snapshot.class_of[row]],
         media=Media(int(snapshot.media[row])),
         status=_STATUS[int(statuses(snapshot)[row])],
-        schemes=tuple(s for s in SCHEMES if snapshot.values[s].value_of(row) is not None),
+        schemes=schemes_of(snapshot, row),
         pdq_quality=int(snapshot.pdq_quality[places[0]]) if there[0] else None,
         published_ms=int(snapshot.batches.time_ms[batch]),
         approved_entry=None if approved == NOT_APPROVED else approved,
@@ -108,6 +108,13 @@ def listing_view(
         equal_to=tuple(snapshot.ref_of(int(twin)) for twin in equal_rows(snapshot, row)),
         feedback=() if weighed is None else count_feedback(weighed, by, Only(listing=ref)),
     )
+
+
+def schemes_of(snapshot: Snapshot, row: int) -> tuple[str, ...]:
+    """What a listing is known by, and the kinds of views it has, ascending."""
+    known = [scheme for scheme in SCHEMES if snapshot.values[scheme].value_of(row) is not None]
+    known += [scheme for scheme, views in snapshot.views.items() if len(views.values_of(row))]
+    return tuple(sorted(known))
 
 
 def opinions_about(snapshot: Snapshot, row: int) -> tuple[OpinionView, ...]:

@@ -159,10 +159,13 @@ class Scan:
         return _Done(job, query, how, answer, version, is_lasting)
 
     def _is_enough(self, query: Query, running: Running) -> bool:
-        """Whether a file need not be read again: a scaled decoding only says what is no match,
-        and what no fingerprinter saw is shown to one that is there now.
+        """Whether a file need not be read again: a scaled decoding only says what is no match, what
+        rules look at further must have been, and what no fingerprinter saw is shown to one that is
+        there now.
         """
         if self._screener.pool.fingerprinter is not None and query.frames and not query.vectors:
+            return False
+        if not running.screen.steps(self._context) <= query.steps:
             return False
         return query.is_exact or not running.screen.may_match(query, self._context)
 

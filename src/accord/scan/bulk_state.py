@@ -7,14 +7,14 @@ digests only. Losing the file costs time, never a decision.
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, cast
 
-from accord.fingerprint.types import PHOTODNA_BYTES, VIEWS_MAX, Fingerprint
+from accord.fingerprint.types import PHOTODNA_BYTES, VIEWS_MAX, Fingerprint, Look
 from accord.matching import Context, Query
 from accord.media import Named
-from accord.statements.rules import Algorithm
+from accord.statements.rules import Algorithm, Step
 from accord.wire import record
 from accord.wire.digests import labelled_sha256
 from accord.wire.errors import AccordError, Malformed, Unavailable
@@ -44,18 +44,25 @@ class Looked:
     undetermined: Annotated[str, Text(1, 64)] | None
     is_exact: bool
     photodna: Annotated[tuple[_Vector, ...], Count(0, VIEWS_MAX)]
+    looks: Annotated[tuple[Look, ...], Count(0, VIEWS_MAX)]
+    steps: Annotated[tuple[Step, ...], Count(0, 8, ordered=True)]
 
     @property
     def query(self) -> Query:
         digests = tuple((row.algorithm, row.value) for row in self.digests)
         vectors = tuple((Algorithm.PHOTODNA, value) for value in self.photodna)
-        return Query(digests, self.frames, self.undetermined, self.is_exact, vectors)
+        query = Query(digests, self.frames, self.undetermined, self.is_exact, vectors)
+        return replace(query, looks=self.looks, steps=frozenset(self.steps))
 
 
 def looked_of(query: Query) -> Looked:
+    """Without patches, of which a picture has 20 KB: where rules ask for them it is read again."""
     rows = tuple(_Digest(name, value) for name, value in query.digests)
     photodna = tuple(value for name, value in query.vectors if name is Algorithm.PHOTODNA)
-    return Looked(rows, query.frames, query.undetermined, query.is_exact, photodna)
+    looks = tuple(replace(look, patches=b"", mirrored=b"") for look in query.looks)
+    steps = tuple(sorted(query.steps - {Step.PATCHES}))
+    facts = (query.frames, query.undetermined, query.is_exact, photodna, looks, steps)
+    return Looked(rows, *facts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import numpy as np
 
 from accord.audit.receipts import ReceiptMeta, ScanReceipt, bucket_of
 from accord.fingerprint import Decoding, Fingerprinted, Unhashable
+from accord.fingerprint.ladder import Step as LadderStep
 from accord.follow.delta import FoldedEntry
 from accord.matching import Context, Decision, Place, Query, Screen, build_screen, query_of
 from accord.media import DecoderPool
@@ -29,6 +30,7 @@ from accord.scan.index_store import IndexStore
 from accord.scan.local_file import Local
 from accord.scan.receipts import ReceiptLog
 from accord.statements.bodies import Attest
+from accord.statements.rules import Step
 from accord.wire.digests import labelled_sha256
 from accord.wire.errors import Unavailable
 from accord.wire.ids import MemberId, TimeMs
@@ -205,10 +207,12 @@ class Screener:
 
         Raises: Unavailable, as `DecoderPool.fingerprint`; Malformed, as `screen_bytes`.
         """
-        found = self.pool.fingerprint(data, self.decoding)
+        steps = running.screen.steps(context)
+        further = ladder_steps(steps)
+        found = self.pool.fingerprint(data, self.decoding, steps=further)
         if not _is_settled(found, context, running):
-            found = self.pool.fingerprint(data, Decoding.EXACT, found.digests)
-        return query_of(found)
+            found = self.pool.fingerprint(data, Decoding.EXACT, found.digests, further)
+        return query_of(found, steps)
 
     def screen_query(
         self,
@@ -233,12 +237,13 @@ class Screener:
         """`screen_bytes` for an event loop; `client` as `screen_query_async`."""
         self.check(context)
         running = self.running
-        found = await self.pool.fingerprint_async(data, self.decoding)
+        steps = running.screen.steps(context)
+        further = ladder_steps(steps)
+        found = await self.pool.fingerprint_async(data, self.decoding, steps=further)
         if not await asyncio.to_thread(_is_settled, found, context, running):
-            found = await self.pool.fingerprint_async(data, Decoding.EXACT, found.digests)
-        return await self.screen_query_async(
-            query_of(found), context, upload, running, client=client
-        )
+            found = await self.pool.fingerprint_async(data, Decoding.EXACT, found.digests, further)
+        query = query_of(found, steps)
+        return await self.screen_query_async(query, context, upload, running, client=client)
 
     async def screen_query_async(
         self,
@@ -295,6 +300,11 @@ class Screener:
             code=decision.code,
             entries=tuple(entries[:REASONS_MAX]),
         )
+
+
+def ladder_steps(steps: frozenset[Step]) -> frozenset[LadderStep]:
+    """Steps of rules, as a decoder is told them."""
+    return frozenset(LadderStep(step) for step in steps)
 
 
 def _is_settled(found: Fingerprinted | Unhashable, context: Context, running: Running) -> bool:

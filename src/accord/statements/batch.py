@@ -2,7 +2,9 @@
 
 The rows of a column that have no value are left out of its `values` and are clear in its
 `present` bitmap (bit i of byte i // 8, lowest bit first); a column that every row has carries an
-empty bitmap. Columns of unknown schemes are kept and passed on: a scheme is additive.
+empty bitmap. Views are a column of which a row has any number of values, none included: patches of
+a picture, frames of a film. Columns and views of unknown schemes are kept and passed on: a scheme
+is additive, for a listing that is there already too (`of`).
 Source: docs/spec/statements.md, section Batch.
 """
 
@@ -14,19 +16,27 @@ from typing import Annotated, Final
 from accord.statements.rules import ClassCode
 from accord.wire import record
 from accord.wire.errors import Malformed
-from accord.wire.ids import NAME_RE
-from accord.wire.limits import BATCH_LISTINGS_MAX, BLOB_BYTES_MAX, PDQ_QUALITY_MIN
+from accord.wire.ids import NAME_RE, ListingRef, parse_ref
+from accord.wire.limits import (
+    BATCH_LISTINGS_MAX,
+    BLOB_BYTES_MAX,
+    LISTING_VIEWS_MAX,
+    PDQ_QUALITY_MIN,
+)
 from accord.wire.record import Count, Size, Text, Uint
 
 # Bytes of one value, by scheme.
 WIDTHS: Final = {
     "md5": 16,
+    "of": 12,
     "pdq": 32,
     "pdq-quality": 1,
     "photodna": 144,
     "sha1": 20,
     "sha256": 32,
 }
+VIEW_WIDTHS: Final = {"frames": 32, "patches": 32}
+_NAMES_NOTHING: Final = frozenset({"of", "pdq-quality"})  # Columns that no file is known by.
 
 
 class Media(IntEnum):
@@ -37,7 +47,11 @@ class Media(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One image or video as one agency lists it: the row form, for authors and views."""
+    """One image or video as one agency lists it: the row form, for authors and views.
+
+    `patches` are PDQs of squares of a picture, `frames` those of a film's moments. `of` says that
+    this adds them to an earlier listing of the same agency, and is known by nothing else.
+    """
 
     class_code: ClassCode
     media: Media = Media.IMAGE
@@ -47,6 +61,9 @@ class Listing:
     md5: bytes | None = None
     sha1: bytes | None = None
     sha256: bytes | None = None
+    frames: tuple[bytes, ...] = ()
+    patches: tuple[bytes, ...] = ()
+    of: ListingRef | None = None
 
     def __repr__(self) -> str:
         return f"Listing({self.class_code}, {self.media.name})"
@@ -67,6 +84,17 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Views:
+    """Any number of values a row. `counts` has a byte for each row: how many of `values` are its
+    own, in order and each once."""
+
+    scheme: Annotated[str, Text(pattern=NAME_RE)]
+    width: Annotated[int, Uint(1, 4096)]
+    counts: Annotated[bytes, Size(1, BATCH_LISTINGS_MAX)]
+    values: Annotated[bytes, Size(1, BLOB_BYTES_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """The plaintext of a publish blob."""
 
@@ -76,6 +104,7 @@ class Batch:
     class_of: Annotated[bytes, Size(1, BATCH_LISTINGS_MAX)]  # Index into `classes`, a byte a row.
     media_of: Annotated[bytes, Size(1, BATCH_LISTINGS_MAX)]  # `Media`, a byte a row.
     columns: Annotated[tuple[Column, ...], Count(1, 32)]
+    views: Annotated[tuple[Views, ...], Count(0, 8)]
 
     def column(self, scheme: str) -> Column | None:
         return next((column for column in self.columns if column.scheme == scheme), None)
@@ -96,6 +125,7 @@ def batch_of(listings: Sequence[Listing]) -> Batch:
         class_of=bytes(classes.index(listing.class_code) for listing in listings),
         media_of=bytes(int(listing.media) for listing in listings),
         columns=tuple(columns),
+        views=tuple(views for scheme in VIEW_WIDTHS if (views := _views(listings, scheme))),
     )
     return parse_batch(encode_batch(batch))
 
@@ -107,6 +137,8 @@ def listings_of(batch: Batch) -> list[Listing]:
         for place, row in enumerate(column.rows(batch.count)):
             start = place * column.width
             cells[row][column.scheme] = column.values[start : start + column.width]
+    views = {views.scheme: _split(views) for views in batch.views}
+    nothing: list[tuple[bytes, ...]] = [()] * batch.count
     return [
         Listing(
             class_code=batch.classes[batch.class_of[row]],
@@ -117,6 +149,9 @@ def listings_of(batch: Batch) -> list[Listing]:
             md5=cell.get("md5"),
             sha1=cell.get("sha1"),
             sha256=cell.get("sha256"),
+            frames=views.get("frames", nothing)[row],
+            patches=views.get("patches", nothing)[row],
+            of=parse_ref(cell["of"]) if "of" in cell else None,
         )
         for row, cell in enumerate(cells)
     ]
@@ -137,14 +172,60 @@ def parse_batch(raw: bytes) -> Batch:
     if schemes != sorted(set(schemes)):
         raise Malformed("batch.columns")
     identified: set[int] = set()
+    added: set[int] = set()
     for column in batch.columns:
         rows = _checked_rows(column, batch.count)
-        if column.scheme != "pdq-quality":
+        if column.scheme == "of":
+            added.update(rows)
+        elif column.scheme not in _NAMES_NOTHING:
             identified.update(rows)
-    if len(identified) != batch.count:
+    seen = _checked_views(batch)
+    # A row is a listing, known by a value, or adds views to one, and then is known by nothing.
+    if identified & added or not added <= seen or len(identified) + len(added) != batch.count:
         raise Malformed("batch.empty_listing")
     _check_quality(batch)
     return batch
+
+
+def _checked_views(batch: Batch) -> set[int]:
+    """The rows that have any."""
+    schemes = [views.scheme for views in batch.views]
+    if schemes != sorted(set(schemes)):
+        raise Malformed("batch.views")
+    seen: set[int] = set()
+    for views in batch.views:
+        wanted = VIEW_WIDTHS.get(views.scheme, views.width)
+        if len(views.counts) != batch.count or views.width != wanted:
+            raise Malformed("batch.views", scheme=views.scheme)
+        if sum(views.counts) * views.width != len(views.values):
+            raise Malformed("batch.views", scheme=views.scheme)
+        for row, values in enumerate(_split(views)):
+            if len(values) > LISTING_VIEWS_MAX or len(set(values)) < len(values):
+                raise Malformed("batch.views", scheme=views.scheme)
+            if values:
+                seen.add(row)
+    return seen
+
+
+def _split(views: Views) -> list[tuple[bytes, ...]]:
+    """Each row's own values."""
+    width, at = views.width, 0
+    split: list[tuple[bytes, ...]] = []
+    for count in views.counts:
+        end = at + count * width
+        split.append(tuple(views.values[start : start + width] for start in range(at, end, width)))
+        at = end
+    return split
+
+
+def _views(listings: Sequence[Listing], scheme: str) -> Views | None:
+    rows: list[tuple[bytes, ...]] = [getattr(listing, scheme) for listing in listings]
+    if not any(rows):
+        return None
+    if max(len(row) for row in rows) > LISTING_VIEWS_MAX:
+        raise Malformed("batch.views", scheme=scheme, at_most=LISTING_VIEWS_MAX)
+    values = b"".join(value for row in rows for value in row)
+    return Views(scheme, VIEW_WIDTHS[scheme], bytes(len(row) for row in rows), values)
 
 
 def _checked_rows(column: Column, count: int) -> list[int]:
@@ -177,6 +258,8 @@ def _check_quality(batch: Batch) -> None:
 def _value(listing: Listing, scheme: str) -> bytes | None:
     if scheme == "pdq-quality":
         return None if listing.pdq_quality is None else bytes([listing.pdq_quality])
+    if scheme == "of":
+        return None if listing.of is None else listing.of.encode()
     value: bytes | None = getattr(listing, scheme)
     return value
 

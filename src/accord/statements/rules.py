@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from accord.wire import record
 from accord.wire.digests import labelled_sha256
 from accord.wire.ids import NAME_RE, GroupId
-from accord.wire.limits import GROUPS_MAX
+from accord.wire.limits import GROUPS_MAX, PATCH_BITS_MAX, PATCH_VOTES_MIN
 from accord.wire.record import Compact, Count, Text, Uint
 
 Days = Annotated[int, Uint(0, 36_500)]
@@ -62,10 +62,12 @@ class Algorithm(StrEnum):
     """What a rule matches by. Another one is another value here and a row in `METRICS`."""
 
     MD5 = "md5"
+    PATCHES = "patches"  # Squares of a picture, by PDQ: so many must meet.
     PDQ = "pdq"
     PHOTODNA = "photodna"
     SHA1 = "sha1"
     SHA256 = "sha256"
+    VPDQ = "vpdq"  # Frames of a film, by PDQ: such a share of them must meet.
 
 
 class Metric(StrEnum):
@@ -77,21 +79,24 @@ class Metric(StrEnum):
 
 
 class Step(StrEnum):
-    """What of a file is looked up. The ledger records whatever a rule asks."""
+    """What of a file is looked up."""
 
     FRAME = "frame"  # The picture without its borders or frame.
-    FULL = "full"  # The whole picture.
+    FULL = "full"  # The whole picture, as it is, mirrored and turned by right angles.
     PATCHES = "patches"  # Parts of it.
 
 
-STEPS_CARRIED_OUT: Final = frozenset({Step.FULL})  # By this software, see `matching.decide`.
 EXACT_ALGORITHMS: Final = frozenset({Algorithm.MD5, Algorithm.SHA1, Algorithm.SHA256})
 # The metrics of each perceptual algorithm, the usual one first, with the widest threshold that a
 # record holds: 64 of 256 bits; 144 values that differ by 255 each, by sum and by Euclid.
 METRICS: Final[Mapping[Algorithm, Mapping[Metric, int]]] = {
+    Algorithm.PATCHES: {Metric.HAMMING: PATCH_BITS_MAX},
     Algorithm.PDQ: {Metric.HAMMING: 64},
     Algorithm.PHOTODNA: {Metric.L2: 3_060, Metric.L1: 36_720},
+    Algorithm.VPDQ: {Metric.HAMMING: 64},
 }
+# By the same fingerprint, so one of them is no second opinion on another.
+PDQ_KIN: Final = frozenset({Algorithm.PATCHES, Algorithm.PDQ, Algorithm.VPDQ})
 QUALITY_ALGORITHMS: Final = frozenset({Algorithm.PDQ})  # The others measure no quality.
 THRESHOLD_MAX: Final = 36_720
 
@@ -136,6 +141,10 @@ class Exact:
     action: Action
 
 
+Demand = tuple[int, int, int]  # Votes, per cent of the query's frames, of the listing's.
+NO_DEMAND: Final = (0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Near:
     """A perceptual match within `threshold`, in the unit of `metric`.
@@ -144,6 +153,9 @@ class Near:
     match is sent to review, since unrelated template-like pictures can collide, unless one of
     `confirmed_by` agrees on the same listing: a digest that is equal, or a perceptual algorithm of
     the same clause within its own threshold.
+    `votes` are asked of patches: so many of the query's meet as many of the listing's within the
+    threshold. `query_percent` and `listed_percent` are asked of films: so much of the frames of
+    either meets a frame of the other, and one at least. Of other algorithms all three are 0.
     """
 
     algorithm: Algorithm
@@ -157,6 +169,14 @@ class Near:
         Algorithm.SHA1,
         Algorithm.SHA256,
     )
+    votes: Annotated[int, Uint(0, 24)] = 0
+    query_percent: Annotated[int, Uint(0, 100)] = 0
+    listed_percent: Annotated[int, Uint(0, 100)] = 0
+
+    @property
+    def demand(self) -> Demand:
+        """How many must be within the threshold, of algorithms that ask about more than one."""
+        return self.votes, self.query_percent, self.listed_percent
 
     @property
     def limit(self) -> int:
@@ -208,8 +228,20 @@ def is_sound(clause: Clause) -> bool:
 def _is_sound_near(near: Near) -> bool:
     widest = METRICS.get(near.algorithm, {}).get(near.metric)
     has_quality = near.algorithm in QUALITY_ALGORITHMS or near.quality_min == 0
-    apart = near.algorithm not in near.confirmed_by
-    return widest is not None and near.threshold <= widest and has_quality and apart
+    kin = PDQ_KIN if near.algorithm in PDQ_KIN else {near.algorithm}
+    apart = not kin & set(near.confirmed_by)
+    within = widest is not None and near.threshold <= widest
+    return within and has_quality and apart and _is_sound_demand(near)
+
+
+def _is_sound_demand(near: Near) -> bool:
+    votes, query, listed = near.demand
+    if near.algorithm is Algorithm.PATCHES:  # One patch alone says nothing, two little.
+        enough = PATCH_VOTES_MIN if near.action.severity > Action.REVIEW.severity else 2
+        return votes >= enough and query == listed == 0
+    if near.algorithm is Algorithm.VPDQ:
+        return votes == 0 and query + listed > 0
+    return near.demand == NO_DEMAND
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ TEXT_CHARS_MAX: Final = 4096  # One text field, unless its record says otherwise
 BATCH_LISTINGS_MAX: Final = (
     10_000  # One person can still answer for it; one block still carries it.
 )
+LISTING_VIEWS_MAX: Final = 255  # Patches of a picture, and frames of a film: a byte counts them.
 BLOB_BYTES_MAX: Final = 900_000  # Below the engine's 1 MiB transaction, with room for the envelope.
 ENVELOPE_BYTES_MAX: Final = 61_440  # A C2SP entry bundle gives an entry 65,535 bytes.
 TRANSACTION_BYTES_MAX: Final = ENVELOPE_BYTES_MAX + BLOB_BYTES_MAX + 64
@@ -77,6 +78,7 @@ VIDEO_PIXELS_MAX: Final = (
 VIDEO_MEMBER_PIXELS_MAX: Final = 150_000_000  # The same of a film in an archive: 0.5 s.
 VIDEO_KEYS_MAX: Final = 512  # Moments of a long film that are looked for, spread evenly.
 VIDEO_STREAMS_MAX: Final = 4  # Streams of pictures in one file: film, cover, other angle.
+LOOKS_MAX: Final = 16  # Pictures of a file that frames and patches are looked for in: 0.5 s of CPU.
 DECODE_CPU_MS: Final = 3_000  # CPU of one file, all threads: 50 Mpx take 0.5 to 2.
 DECODE_WAIT_MS: Final = 10_000  # Wall time of one file: that CPU on cores that others use too.
 DECODER_MEMORY_BYTES: Final = 1_250_000_000  # Address space of a worker; 50 Mpx WebP take 1,139 MB.
@@ -90,6 +92,11 @@ DECODER_QUEUE_MAX: Final = 64  # Files that wait for a decoder worker; more are 
 DECODER_QUEUE_WAIT_MS: Final = 30_000  # The longest one waits for a worker.
 PDQ_DRIFT_MAX: Final = 10  # Bits between a scaled decoding's fingerprint and the exact one.
 PDQ_QUALITY_DRIFT_MAX: Final = 5  # Between the qualities of the two; 1 is the most measured.
+VARIANT_BITS_MAX: Final = 44  # Mirrored and turned, whatever a rule's distance for PDQ is;
+FRAME_BITS_MAX: Final = 36  # and a picture in a frame. Beyond, unrelated pictures meet too often.
+LISTING_PATCHES: Final = 24  # Of a listing, unless told otherwise: 3.2 KB with their index.
+PATCH_BITS_MAX: Final = 44  # The widest that a patch may be from one listed,
+PATCH_VOTES_MIN: Final = 3  # and so many must meet for more than review; two are the least.
 PDQ_QUALITY_MIN: Final = 50  # Below it a fingerprint says too little to be listed or matched.
 
 # Matching

@@ -154,6 +154,7 @@ class Consortium:
                 Column("pdq", 32, b"", pdq.tobytes()),
                 Column("pdq-quality", 1, b"", b"\x5a" * count),
             ),
+            views=(),
         )
 
 

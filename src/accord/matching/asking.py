@@ -1,0 +1,187 @@
+"""What is looked up for files under the clauses that apply to them, and what that finds.
+
+A rule set says by `screen` what of a picture is looked at: the whole of it, mirrored and turned
+too (`full`), what lies in a frame in it (`frame`), squares of it (`patches`). Its near terms say
+how near is near. What no clause asks is not looked up.
+Not here: which clauses apply (decide), how an index finds (index), what follows (many, few).
+Invariants: a superset of what the clauses could match; what a step found carries the step, since
+another jurisdiction may not have asked for it; variants and frames are held to the distances that
+keep unrelated pictures apart, whatever a rule's distance is.
+Source: docs/spec/decisions.md, section Look-ups.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from accord.fingerprint.types import PDQ_BYTES
+from accord.matching.decision import Query
+from accord.matching.index import Candidates, MatchIndex
+from accord.matching.meetings import Distances, Meetings, nearest, reached
+from accord.registry.columns import Rows
+from accord.registry.obligation import ActiveClause
+from accord.statements.rules import Algorithm, Demand, Metric, Near, Step
+from accord.wire.limits import FRAME_BITS_MAX, PDQ_QUALITY_MIN, VARIANT_BITS_MAX
+
+_MIRRORED: Final = 0  # The first of the variants of a frame that stand beside the upright one.
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A clause that applies, and what its rule set looks at."""
+
+    active: ActiveClause
+    screen: tuple[Step, ...]
+
+    def near(self, algorithm: Algorithm, step: Step | None = None) -> Near | None:
+        """The clause's term, if the rule set looks at that."""
+        if step is not None and step not in self.screen:
+            return None
+        return self.active.near.get(algorithm)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ask:
+    """One PDQ to look up for a query."""
+
+    number: int
+    bits: bytes
+    quality: int
+    step: Step
+    reach: int
+
+
+def look_up(
+    index: MatchIndex, queries: Sequence[Query], clauses: Sequence[Asked], drift_bits: int = 0
+) -> list[list[Candidates]]:
+    """What lies near each query. `drift_bits` widens what is asked by PDQ."""
+    found: list[list[Candidates]] = [[] for _ in queries]
+    if not clauses:
+        return found
+    for number, query in enumerate(queries):
+        found[number] += [index.exact(name, digest) for name, digest in query.digests]
+    for ask, candidates in _by_pdq(index, queries, clauses, drift_bits):
+        found[ask.number].append(replace(candidates, step=ask.step))
+    widest = _widest_vectors(clauses)
+    for number, query in enumerate(queries):
+        found[number] += [
+            index.near_vector(vector, threshold, metric)
+            for algorithm, vector in query.vectors
+            if algorithm is Algorithm.PHOTODNA
+            for metric, threshold in widest.items()
+        ]
+        found[number] += _by_patches(index, query, clauses)
+        found[number] += _by_films(index, query, clauses, drift_bits)
+    return found
+
+
+def _by_pdq(
+    index: MatchIndex, queries: Sequence[Query], clauses: Sequence[Asked], drift_bits: int
+) -> Iterator[tuple[_Ask, Candidates]]:
+    asks = [ask for n, query in enumerate(queries) for ask in _asks_of(n, query, clauses)]
+    for reach in sorted({ask.reach for ask in asks}):
+        alike = [ask for ask in asks if ask.reach == reach]
+        asked = [(ask.bits, ask.quality) for ask in alike]
+        yield from zip(alike, index.near_many(asked, reach + drift_bits), strict=True)
+
+
+def _asks_of(number: int, query: Query, clauses: Sequence[Asked]) -> Iterator[_Ask]:
+    """The fingerprints of a query that some clause asks about, each as far as it may reach."""
+    terms = {
+        step: [near for asked in clauses if (near := asked.near(Algorithm.PDQ, step)) is not None]
+        for step in (Step.FULL, Step.FRAME)
+    }
+    for place, frame in enumerate(query.frames):
+        for step, some in terms.items():
+            if not some or frame.quality < min(term.quality_min for term in some):
+                continue
+            reach = max(term.threshold for term in some)
+            look = query.looks[place] if query.looks else None
+            if step is Step.FULL:
+                yield _Ask(number, frame.bits, frame.quality, step, reach)
+                more, reach = look.variants if look else b"", min(reach, VARIANT_BITS_MAX)
+            else:
+                more, reach = look.frames if look else b"", min(reach, FRAME_BITS_MAX)
+            for bits in _split(more):
+                yield _Ask(number, bits, frame.quality, step, reach)
+
+
+def _widest_vectors(clauses: Sequence[Asked]) -> dict[Metric, int]:
+    widest: dict[Metric, int] = {}  # Clauses of one metric share a look-up.
+    for asked in clauses:
+        if (near := asked.near(Algorithm.PHOTODNA)) is not None:
+            widest[near.metric] = max(widest.get(near.metric, 0), near.threshold)
+    return widest
+
+
+def _demands(
+    clauses: Sequence[Asked], algorithm: Algorithm, step: Step | None = None
+) -> tuple[list[Demand], int]:
+    """What clauses ask of an algorithm that counts meetings, each once, and the widest reach."""
+    terms = [near for asked in clauses if (near := asked.near(algorithm, step)) is not None]
+    reach = max((near.threshold for near in terms), default=-1)
+    return sorted({near.demand for near in terms}), reach
+
+
+def _by_patches(index: MatchIndex, query: Query, clauses: Sequence[Asked]) -> Iterator[Candidates]:
+    """Patches of one picture at a time, all upright or all mirrored."""
+    demands, reach = _demands(clauses, Algorithm.PATCHES, Step.PATCHES)
+    looks = [look for look in query.looks if look.patches] if demands else []
+    for look in looks:
+        hands = [
+            index.meetings("patches", bits, reach) for bits in (look.patches, look.mirrored) if bits
+        ]
+        for demand in demands:
+            found = [_voted(meetings, demand[0]) for meetings in hands]
+            rows, bits = nearest(found)
+            if len(rows):
+                yield Candidates(Algorithm.PATCHES, rows, bits, demand=demand, step=Step.PATCHES)
+
+
+def _voted(meetings: Meetings, votes: int) -> tuple[Rows, Distances]:
+    return reached(meetings, votes, np.full(len(meetings.rows), votes, dtype=np.int64))
+
+
+def _by_films(
+    index: MatchIndex, query: Query, clauses: Sequence[Asked], drift_bits: int
+) -> Iterator[Candidates]:
+    """The frames of the query together, all upright or all mirrored."""
+    demands, reach = _demands(clauses, Algorithm.VPDQ)
+    good = [place for place, f in enumerate(query.frames) if f.quality >= PDQ_QUALITY_MIN]
+    if not demands or not good:
+        return
+    hands = [_distinct([query.frames[place].bits for place in good])]
+    if query.looks and any(look.variants for look in query.looks):
+        variants = [_split(query.looks[place].variants) for place in good]
+        hands.append(_distinct([some[_MIRRORED] for some in variants if some]))
+    found = [
+        (len(hand), index.meetings("frames", b"".join(hand), reach + drift_bits)) for hand in hands
+    ]
+    for demand in demands:
+        _, asked_share, listed_share = demand
+        counted = [
+            reached(
+                meetings,
+                _share(count, asked_share),
+                index.share_of("frames", meetings.rows, listed_share),
+            )
+            for count, meetings in found
+        ]
+        rows, bits = nearest(counted)
+        if len(rows):
+            yield Candidates(Algorithm.VPDQ, rows, bits, demand=demand)
+
+
+def _share(count: int, percent: int) -> int:
+    """So many per cent of a count, rounded up, and one at least."""
+    return max(1, -(-count * percent // 100))
+
+
+def _distinct(values: Sequence[bytes]) -> list[bytes]:
+    return list(dict.fromkeys(values))
+
+
+def _split(values: bytes) -> list[bytes]:
+    return [values[at : at + PDQ_BYTES] for at in range(0, len(values), PDQ_BYTES)]

@@ -1,0 +1,150 @@
+"""Variants, frames, patches and films, from rules to reasons."""
+
+from dataclasses import replace
+
+import pytest
+
+from accord.agency.founding import CEILINGS
+from accord.fingerprint.types import Fingerprint, Look
+from accord.matching import Answer, Context, Place, Query, build_screen
+from accord.matching.decision import Decision
+from accord.registry import Registry
+from accord.statements.batch import Listing
+from accord.statements.rules import Action, Algorithm, Near, Step
+from accord.wire.limits import FRAME_BITS_MAX, VARIANT_BITS_MAX
+from registry_kit import A1, PLATFORM, World, clause, flip, listing, pdq_of, rule_set
+
+EVERY = frozenset(Step)
+PDQ = Near(Algorithm.PDQ, 60, 50, Action.REVIEW, alone=False)
+BY_PATCHES = Near(Algorithm.PATCHES, 40, 0, Action.REVIEW, alone=False, votes=3)
+BY_FILM = Near(
+    Algorithm.VPDQ, 31, 0, Action.REVIEW, alone=False, query_percent=80, listed_percent=50
+)
+PATCHES = tuple(pdq_of(number) for number in range(100, 124))
+FRAMES = tuple(pdq_of(number) for number in range(200, 210))
+OTHER = pdq_of(9_999)
+
+
+def world_of(*near: Near, screen: tuple[Step, ...] = tuple(sorted(Step))) -> World:
+    world = World()
+    # Governance would narrow what is asked for here to see that steps do.
+    world.put_parameters(ceilings=tuple(replace(c, threshold_max=64) for c in CEILINGS))
+    world.put_platform(("AT",))
+    world.put_rules("AT", rule_set(replace(clause(), near=near), screen=screen))
+    world.publish("ada", listing(1))
+    world.publish("ada", Listing(A1, md5=b"\x01" * 16, patches=PATCHES))
+    world.publish("ada", Listing(A1, md5=b"\x02" * 16, frames=FRAMES))
+    return world
+
+
+def ask(
+    world: World, *looks: Look, frame: bytes = OTHER, steps: frozenset[Step] = EVERY
+) -> Decision:
+    frames = tuple(Fingerprint(frame, 90) for _ in looks)
+    return decided(world, Query(frames=frames, looks=looks, steps=steps))
+
+
+def decided(world: World, query: Query) -> Decision:
+    registry: Registry = world.registry()
+    screen = build_screen(registry, world.state, PLATFORM, Place(registry.size, bytes(32)))
+    # The same by a screen that grew from an earlier one.
+    again = build_screen(registry, world.state, PLATFORM, Place(registry.size, bytes(32)), screen)
+    decision = screen.decide(query, Context())
+    assert again.decide(query, Context()) == decision
+    return decision
+
+
+def found_by(decision: Decision) -> list[tuple[str, str, int]]:
+    return [(str(r.ref), r.algorithm.value, r.distance) for r in decision.reasons]
+
+
+@pytest.mark.parametrize(
+    ("part", "most"), [("variants", VARIANT_BITS_MAX), ("frames", FRAME_BITS_MAX)]
+)
+def test_variants_and_frames_reach_no_further_than_their_step_may(part: str, most: int) -> None:
+    world = world_of(PDQ)
+    for bits in (0, most):
+        near = Look(**{part: OTHER + flip(pdq_of(1), bits)})
+        assert found_by(ask(world, near)) == [("0/0", "pdq", bits)]
+    beyond = Look(**{part: flip(pdq_of(1), most + 1)})
+    assert ask(world, beyond).answer is Answer.NO_MATCH
+    assert found_by(ask(world, Look(), frame=flip(pdq_of(1), 60))) == [("0/0", "pdq", 60)]
+
+
+def test_a_rule_set_is_met_by_the_steps_that_it_names_alone() -> None:
+    world = world_of(PDQ, screen=(Step.FULL,))
+    assert ask(world, Look(frames=pdq_of(1))).answer is Answer.NO_MATCH
+    world.put_platform(("AT", "BE"))
+    world.put_rules("BE", rule_set(replace(clause(), near=(PDQ,)), screen=(Step.FRAME,)))
+    decision = ask(world, Look(frames=pdq_of(1)))
+    assert {r.jurisdiction for r in decision.reasons} == {"BE"}
+    assert {r.jurisdiction for r in ask(world, Look(), frame=pdq_of(1)).reasons} == {"AT"}
+
+
+def test_three_patches_are_a_match_at_the_distance_of_the_third() -> None:
+    world = world_of(PDQ, BY_PATCHES)
+    three = flip(PATCHES[0], 5) + flip(PATCHES[7], 30) + flip(PATCHES[9], 40) + OTHER
+    assert found_by(ask(world, Look(patches=three))) == [("2/0", "patches", 40)]
+    assert found_by(ask(world, Look(patches=OTHER, mirrored=three))) == [("2/0", "patches", 40)]
+
+
+def test_two_patches_or_one_seen_three_times_or_both_hands_together_are_none() -> None:
+    world = world_of(PDQ, BY_PATCHES)
+    two = PATCHES[0] + PATCHES[1]
+    for look in (
+        Look(patches=two + OTHER),
+        Look(patches=PATCHES[0] * 3),  # Three of the query on one of the listing.
+        Look(patches=b"".join(flip(PATCHES[0], n) for n in range(5))),
+        Look(patches=two, mirrored=PATCHES[2]),
+        Look(patches=two + flip(PATCHES[2], 41)),
+    ):
+        assert ask(world, look).answer is Answer.NO_MATCH
+    apart = ask(world, Look(patches=two), Look(patches=PATCHES[2]))
+    assert apart.answer is Answer.NO_MATCH  # Patches of two pictures of one file.
+
+
+def test_a_query_that_was_not_asked_with_patches_was_not_looked_at() -> None:
+    world = world_of(PDQ, BY_PATCHES)
+    missed = ask(world, Look(), steps=frozenset({Step.FULL, Step.FRAME}))
+    assert (missed.answer, missed.code) == (Answer.UNDETERMINED, "query.step_lacking")
+    assert ask(world, Look()).answer is Answer.NO_MATCH
+
+
+def test_a_film_is_met_by_its_share_of_frames_on_both_sides() -> None:
+    world = world_of(PDQ, BY_FILM)
+
+    def film(count: int, others: int = 0) -> Query:
+        shown = [flip(bits, 3) for bits in FRAMES[:count]]
+        shown += [pdq_of(5_000 + n) for n in range(others)]
+        frames = tuple(Fingerprint(bits, 90) for bits in shown)
+        return Query(frames=frames, looks=(Look(),) * len(frames), steps=EVERY)
+
+    assert found_by(decided(world, film(5))) == [("4/0", "vpdq", 3)]  # Half of the listing's.
+    assert decided(world, film(4)).answer is Answer.NO_MATCH
+    assert decided(world, film(8, 2)).answer is Answer.MATCH  # Four fifths of the query's.
+    assert decided(world, film(7, 2)).answer is Answer.NO_MATCH
+    mirrored = Query(
+        frames=tuple(Fingerprint(pdq_of(6_000 + n), 90) for n in range(5)),
+        looks=tuple(Look(variants=bits) for bits in FRAMES[:5]),
+        steps=EVERY,
+    )
+    assert decided(world, mirrored).answer is Answer.MATCH
+
+
+def test_a_picture_meets_a_films_frame_only_where_a_rule_says_so() -> None:
+    picture = Query(frames=(Fingerprint(FRAMES[3], 90),), looks=(Look(),), steps=EVERY)
+    assert decided(world_of(PDQ, BY_FILM), picture).answer is Answer.NO_MATCH
+    anywhere = replace(BY_FILM, query_percent=100, listed_percent=0)
+    assert found_by(decided(world_of(PDQ, anywhere), picture)) == [("4/0", "vpdq", 0)]
+
+
+def test_what_is_withdrawn_or_not_certified_is_met_by_no_step() -> None:
+    world = world_of(PDQ, BY_PATCHES)
+    world.withdraw("ada", 2, 0)
+    assert ask(world, Look(patches=b"".join(PATCHES))).answer is Answer.NO_MATCH
+    world = world_of(PDQ, BY_PATCHES)
+    asked = replace(clause(agencies=2, level=1), near=(PDQ, BY_PATCHES))
+    world.put_rules("AT", rule_set(asked, screen=tuple(sorted(Step))))
+    assert ask(world, Look(patches=b"".join(PATCHES))).answer is Answer.NO_MATCH
+    world.endorse("bea", 2)
+    assert ask(world, Look(patches=b"".join(PATCHES))).answer is Answer.MATCH
