@@ -96,6 +96,8 @@ def test_bad_questions_and_files_are_refused(answers: Answers) -> None:
     assert refused(*ask, f"pdq:{'00' * 32}", *home, "--distance", "65") == "registry.distance"
     assert refused(*ask, f"md5:{'00' * 16}", *home, "--salt", "00") == "answer.salt"
     assert refused(*ask, f"md5:{'00' * 16}", *home, "--at", "100000") == "answer.size"
+    many = [f"md5:{number:032x}" for number in range(514)]
+    assert refused(*ask, *many, *home) == "answer.too_many"
     torn = answers.directory / "torn.jpg"
     torn.write_bytes(answers.picture.read_bytes()[:200])
     assert refused(*ask, torn, *home) == "listing.unhashable"  # Nobody says "no" unseen.

@@ -12,8 +12,10 @@ from typing import Final, Protocol
 
 import httpx
 
-from accord.audit.checks import deadline_of
+from accord.audit.checks import check_log, deadline_of
 from accord.audit.evidence import Change, Evidence, Interval, ScannerKey, Withdrawal
+from accord.audit.lookups import LookupDay, count_lookups
+from accord.audit.readings import read_ledger, read_receipts
 from accord.client.http import check_url
 from accord.follow.delta import FoldedEntry
 from accord.ledger import past
@@ -42,7 +44,7 @@ from accord.replica.source import Progress, no_progress
 from accord.statements.bodies import Approve, Body, Dispute, Endorse, Publish, Role, Withdraw
 from accord.statements.entries import parse_entry
 from accord.tlog import bundles_for, parse_bundle, parse_checkpoint, parse_note
-from accord.wire.errors import Broken, Malformed, Unavailable
+from accord.wire.errors import Broken, Malformed, Unavailable, Unproven
 from accord.wire.ids import MemberId, TimeMs
 from accord.wire.limits import AUDIT_LEAVES_MAX, CHECKPOINT_BYTES_MAX, LOG_ENTRY_BYTES_MAX
 
@@ -187,6 +189,21 @@ def gather(
             if any(it.platform == platform and not it.is_excused for it in item.platforms)
         ),
     )
+
+
+def lookups_shown(evidence: Evidence) -> tuple[LookupDay, ...]:
+    """What a platform's receipts say of its clients, by day.
+
+    Raises: Unproven, for a log that its key did not sign, or that is not what it attested.
+    """
+    if evidence.receipts_note is None:
+        raise Unproven("audit.no_receipts_log")
+    ledger = read_ledger(evidence)
+    receipts = read_receipts(evidence, evidence.receipts_note)
+    for finding in check_log(ledger, receipts):
+        if finding.code is not None:
+            raise Unproven(finding.code, **finding.facts)
+    return count_lookups(receipts.leaves)
 
 
 class _Folding:

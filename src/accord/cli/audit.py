@@ -93,7 +93,7 @@ def audit(  # noqa: PLR0913, PLR0917  (each is an option of the command)
                 sys.stderr.write(
                     f"accord: no node answered ({err.code}); judging by what is here\n"
                 )
-        shown = NOTHING_SHOWN if log is None else _fetch(log, token_file)
+        shown = NOTHING_SHOWN if log is None else fetch_log(log, token_file)
         now_ms = TimeMs(_now() // MINUTE_MS * MINUTE_MS if at is None else at)
         found = verdict(gather(replica, opened.founding, member, shown, promises, now_ms))
     finally:
@@ -106,7 +106,8 @@ def audit(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         raise typer.Exit(found.outcome.exit_code)
 
 
-def _fetch(url: str, token_file: Path | None) -> "Shown":
+def fetch_log(url: str, token_file: Path | None) -> "Shown":
+    """All that a gateway shows of its platform's log. Raises: Malformed."""
     from accord.agency.auditing import HttpPlatformLog, fetch_shown  # noqa: PLC0415
 
     try:

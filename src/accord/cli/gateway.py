@@ -24,11 +24,14 @@ from accord.client.home import open_home
 from accord.fingerprint import Decoding
 from accord.scan.cases.intake import TakeIn, taking_in
 from accord.scan.cases.settings import has_desk, open_desk
+from accord.scan.clients import CLIENTS_FILE, Clients
 from accord.scan.crew import EXIT_BROKEN, Crew, serve_crew
 from accord.scan.following import Following
 from accord.scan.gateway import Budget, Gateway
+from accord.scan.lookups import Lookups
 from accord.scan.platform import Platform, check_platform, open_platform
 from accord.scan.receipt_relay import Relay
+from accord.scan.screener import system_clock
 from accord.scan.serve import check_exposure, forget_salts, listen, serve, serve_beside, url_of
 from accord.scan.siblings import Siblings, Table
 from accord.wire.errors import AccordError, Broken, Malformed
@@ -52,6 +55,7 @@ class Settings:
     trial: bool
     insecure_decoder: bool = False
     decoder_files: int = DECODER_FILES_MAX
+    clients: bool = False  # Whether clients that do not hold the list may look up.
 
 
 def core_count() -> int:
@@ -66,6 +70,8 @@ def processes_for(wanted: int | None) -> int:
 def run(settings: Settings, host: str, port: int, announce: Callable[[str], None]) -> None:
     """Until a signal. Raises: AccordError, as `serve` and `open_platform`."""
     check_exposure(host, settings.token)
+    if settings.clients and settings.token is None:  # Else who signs nothing would be the platform.
+        raise Malformed("gateway.clients_token", mend="--token-file, for the platform's own calls")
     if settings.processes == 1:
         _run_alone(settings, host, port, announce)
     else:
@@ -78,7 +84,10 @@ def _run_alone(settings: Settings, host: str, port: int, announce: Callable[[str
         platform.pool.check()  # Refuses here and not at the first upload.
         following = _following(stack, settings, platform)
         cases = _cases(stack, settings, platform)
-        gateway = Gateway(platform.screener, following, settings.token, cases=cases)
+        lookups = _lookups(stack, settings)
+        gateway = Gateway(
+            platform.screener, following, settings.token, cases=cases, lookups=lookups
+        )
         serve(gateway, host, port, announce)
 
 
@@ -136,6 +145,15 @@ def _cases(stack: ExitStack, settings: Settings, platform: Platform) -> TakeIn |
     return taking_in(desk)
 
 
+def _lookups(stack: ExitStack, settings: Settings) -> Lookups | None:
+    """What admits clients, of every process over one file."""
+    if not settings.clients:
+        return None
+    clients = Clients(settings.home / CLIENTS_FILE)
+    stack.callback(clients.close)
+    return Lookups(clients, system_clock)
+
+
 def _following(
     stack: ExitStack,
     settings: Settings,
@@ -169,6 +187,7 @@ class _Brief:
     directory: str
     insecure_decoder: bool
     decoder_files: int
+    clients: bool
     place: int = 0
 
     @classmethod
@@ -184,6 +203,7 @@ class _Brief:
             str(directory),
             settings.insecure_decoder,
             settings.decoder_files,
+            settings.clients,
         )
 
     def as_json(self) -> dict[str, str | int | None]:
@@ -201,6 +221,7 @@ class _Brief:
             self.trial,
             self.insecure_decoder,
             self.decoder_files,
+            self.clients,
         )
 
 
@@ -221,6 +242,7 @@ def _run_one(brief: _Brief, words: IO[bytes]) -> None:
             budget=Budget(share),
             siblings=siblings,
             cases=_cases(stack, settings, platform),
+            lookups=_lookups(stack, settings),
         )
         serve_beside(gateway, listener, siblings, words)
 

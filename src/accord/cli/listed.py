@@ -27,6 +27,7 @@ from accord.statements.rules import METRICS, Algorithm, Metric
 from accord.wire.errors import Malformed, Unavailable, Unproven
 from accord.wire.limits import (
     ANSWER_FILE_BYTES_MAX,
+    ANSWER_ITEMS_MAX,
     LOG_SIZE_MAX,
     PDQ_THRESHOLD_MAX,
     PHOTODNA_THRESHOLD_MAX,
@@ -226,7 +227,10 @@ def asked_by(what: Sequence[str], distance: int | None, insecure: bool) -> "list
             asked.append(_value(Algorithm(scheme), text, distance))
         else:
             asked += _values_of(Path(word), distance, insecure)
-    return list(dict.fromkeys(asked))
+    asked = list(dict.fromkeys(asked))
+    if len(asked) > ANSWER_ITEMS_MAX:
+        raise Malformed("answer.too_many", got=len(asked), limit=ANSWER_ITEMS_MAX)
+    return asked
 
 
 def _value(scheme: Algorithm, text: str, distance: int | None) -> "AskedValue":

@@ -22,6 +22,7 @@ from accord.cli import (
     keys,
     listed,
     local,
+    lookup,
     members,
     mirror,
     node,
@@ -75,6 +76,7 @@ backup.register(app)
 platform.register(app)
 follow.register(app)
 scan.register(app)
+lookup.register(app)
 cases.register(app)
 report.register(app)
 local.register(app)

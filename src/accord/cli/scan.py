@@ -70,6 +70,8 @@ Examples:
     accord gateway --home ./clouddrive --host 0.0.0.0 --token-file token --workers 8
 
     accord gateway --home ./clouddrive --no-follow   # accord follow keeps the list current
+
+    accord gateway --home ./lookups --token-file token --clients
 """
 _SCREEN = """Screen files as if they were uploaded just now.
 
@@ -141,6 +143,9 @@ def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         bool, typer.Option("--no-attest", help="Leave attesting to `accord attest`.")
     ] = False,
     decoding: How = "scaled",
+    clients: Annotated[
+        bool, typer.Option("--clients", help="Answer clients too (accord clients add).")
+    ] = False,
     trial: Trial = False,
     as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as JSON.")] = False,
 ) -> None:
@@ -160,6 +165,7 @@ def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         trial,
         insecure_decoder,
         decoder_files,
+        clients,
     )
 
     def announce(url: str) -> None:

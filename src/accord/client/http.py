@@ -209,7 +209,7 @@ class NodeClient:
             raise Unavailable("http.no_answer", url=self._base, why=type(err).__name__) from err
         if answer.status_code == 200:
             return raw
-        raise _error_of(answer.status_code, raw, ask)
+        raise error_of(answer.status_code, raw, ask.path)
 
 
 def _read(answer: httpx.Response, ask: _Ask) -> bytes:
@@ -221,7 +221,8 @@ def _read(answer: httpx.Response, ask: _Ask) -> bytes:
     return bytes(got)
 
 
-def _error_of(status: int, raw: bytes, ask: _Ask) -> AccordError:
+def error_of(status: int, raw: bytes, path: str) -> AccordError:
+    """A server's refusal as the error it means."""
     family = FAMILIES.get(status, Unavailable)
     try:
         value: object = httpx.Response(status, content=raw).json()
@@ -231,7 +232,7 @@ def _error_of(status: int, raw: bytes, ask: _Ask) -> AccordError:
         case {"error": {"code": str(code), **rest}} if CODE_RE.fullmatch(code):
             detail = rest
         case _:
-            return family("http.status", status=status, path=ask.path.partition("?")[0])
+            return family("http.status", status=status, path=path.partition("?")[0])
     said = {name: _plain(detail[name]) for name in ("message", "mend") if name in detail}
     if said.get("message") == code:
         del said["message"]

@@ -9,6 +9,7 @@ Source: docs/spec/gateway.md.
 
 import asyncio
 import hmac
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,10 +20,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
+from accord.client.verifying import received
 from accord.matching import Context
 from accord.scan.cases.intake import TakeIn
 from accord.scan.contract import Asked, answer_view, parse_facts, parse_json_request, status_view
 from accord.scan.following import Following
+from accord.scan.lookups import Lookup, Lookups, lookup_view
 from accord.scan.meter import Meter
 from accord.scan.openapi import LOG, SCREEN, STATUS
 from accord.scan.screener import Screened, Screener
@@ -30,6 +33,7 @@ from accord.scan.siblings import Siblings
 from accord.wire.errors import AccordError, Malformed, Rejected, Unavailable, Unproven
 from accord.wire.limits import IMAGE_BYTES_MAX, SCREEN_BYTES_IN_FLIGHT_MAX, SCREEN_JSON_BYTES_MAX
 
+diagnostics = logging.getLogger("accord.gateway")
 STATUS_OF: Final[dict[type[AccordError], int]] = {
     Malformed: 400,
     Unproven: 403,
@@ -82,6 +86,7 @@ class Gateway:
     budget: Budget = field(default_factory=lambda: Budget(SCREEN_BYTES_IN_FLIGHT_MAX))
     siblings: Siblings | None = None
     cases: TakeIn | None = None  # Opens a case before a match is answered.
+    lookups: Lookups | None = None  # For clients that do not hold the list.
 
     def check_token(self, request: Request) -> None:
         """Raises: HTTPException 401."""
@@ -92,28 +97,66 @@ class Gateway:
             raise HTTPException(401, "gateway.token", {"WWW-Authenticate": "Bearer"})
 
     async def screen(self, request: Request) -> Response:
-        self.check_token(request)
+        lookup = await self._lookup_of(request)
         is_json = _is_json(request)
         if is_json and request.query_params:
             raise Malformed("screen.facts", hint="in the JSON document, not in the query")
         asked = None if is_json else _facts_of(request)
+        if lookup is not None and asked is not None:
+            asked = lookup.limited(asked)
         self.screener.check(Context() if asked is None else asked.context)
         limit = SCREEN_JSON_BYTES_MAX if is_json else IMAGE_BYTES_MAX
         async with self._body(request, limit) as body:
             began = time.monotonic()
-            if asked is None:
-                query, facts = parse_json_request(body)
-                screened = await self.screener.screen_query_async(
-                    query, facts.context, facts.upload
-                )
+            if lookup is not None:
+                screened = await self._look_up(lookup, lookup.proven.check_body(body), asked)
+                view = lookup_view(screened)
             else:
-                facts = asked
-                screened = await self.screener.screen_bytes_async(body, asked.context, asked.upload)
-            if self.cases is not None:
-                data = None if asked is None else body
-                await asyncio.to_thread(self.cases, screened, facts.upload, data)
+                screened = await self._screen_own(body, asked)
+                view = answer_view(screened)
         self._count(screened, time.monotonic() - began)
-        return JSONResponse(answer_view(screened))
+        return JSONResponse(view)
+
+    async def _lookup_of(self, request: Request) -> Lookup | None:
+        """A client's request; None for the platform's own. Raises: HTTPException 401; Unproven,
+        Unavailable."""
+        if self.lookups is None or "signature-input" not in request.headers:
+            self.check_token(request)
+            return None
+        message = received(request.method, request.scope)
+        return await asyncio.to_thread(self.lookups.admit, message)
+
+    async def _screen_own(self, body: bytes, asked: Asked | None) -> Screened:
+        if asked is None:
+            query, facts = parse_json_request(body)
+            screened = await self.screener.screen_query_async(query, facts.context, facts.upload)
+        else:
+            facts = asked
+            screened = await self.screener.screen_bytes_async(body, asked.context, asked.upload)
+        if self.cases is not None:
+            data = None if asked is None else body
+            await asyncio.to_thread(self.cases, screened, facts.upload, data)
+        return screened
+
+    async def _look_up(self, lookup: Lookup, body: bytes, asked: Asked | None) -> Screened:
+        """For a client: nothing of the platform's own follows, no case and no local layer."""
+        screener, name = self.screener, lookup.client.name
+        if asked is None:
+            query, facts = parse_json_request(body)
+            facts = lookup.limited(facts)
+            screener.check(facts.context)
+            await asyncio.to_thread(lookup.charge, query, is_due=False)
+            screened = await screener.screen_query_async(
+                query, facts.context, facts.upload, client=name
+            )
+        else:
+            screened = await screener.screen_bytes_async(
+                body, asked.context, asked.upload, client=name
+            )
+            await asyncio.to_thread(lookup.charge, screened.query, is_due=True)
+        if await asyncio.to_thread(lookup.note, screened):
+            diagnostics.warning("client %s is held: see accord clients usage", name)
+        return screened
 
     def _count(self, screened: Screened, took_s: float) -> None:
         decision = screened.decision
@@ -213,6 +256,10 @@ class Gateway:
                 "Whether the last round of following failed.",
                 int((following.trouble or theirs) is not None),
             )
+        if self.lookups is not None:
+            held, alarming = self.lookups.figures()
+            gauges["accord_clients_held"] = ("Clients that wait for a person to look.", held)
+            gauges["accord_clients_alarming"] = ("Clients with many matches today.", alarming)
         if self.siblings is not None:
             gauges["accord_gateway_processes"] = (
                 "Processes that accept requests.",
@@ -277,6 +324,8 @@ def error_answer(err: AccordError) -> Response:
     headers: dict[str, str] = {}
     if err.code == TOO_LARGE:
         status = 413
+    if "retry_after_s" in err.detail:
+        status, headers["Retry-After"] = 429, str(err.detail["retry_after_s"])
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S.get(err.code, 1))
     mend = str(err.detail.get("mend", ""))

@@ -122,6 +122,19 @@ _ANSWER: Schema = _object(
         ),
     }
 )
+_HIDDEN_OF_REASON: Final = {"listing", "distance", "certified_by"}
+_CLIENT_REASON: Schema = _object(
+    {
+        name: schema
+        for name, schema in _REASON["properties"].items()
+        if name not in _HIDDEN_OF_REASON
+    }
+)
+_HIDDEN: Final = {"listings", "truncated", "local"}
+_CLIENT_ANSWER: Schema = _object(
+    {name: schema for name, schema in _ANSWER["properties"].items() if name not in _HIDDEN}
+    | {"reasons": _list(_CLIENT_REASON)}
+) | {"description": "To a client that does not hold the list, whose request is signed"}
 _STATUS: Schema = _object(
     {
         "platform": _TEXT,
@@ -177,7 +190,7 @@ def _parameter(name: str, schema: Schema) -> Schema:
 
 SCREEN: Final[dict[str, Any]] = {
     "summary": "Screen one file, by its bytes or by fingerprints",
-    "responses": _answers(_ANSWER, 400, 401, 413, 503),
+    "responses": _answers({"anyOf": [_ANSWER, _CLIENT_ANSWER]}, 400, 401, 403, 413, 429, 503),
     "openapi_extra": {
         "parameters": [
             _parameter("jurisdiction", _list(_JURISDICTION, JURISDICTIONS_MAX)),
