@@ -186,6 +186,50 @@ def test_who_was_unsure_or_is_appealed_against_does_not_judge_again(world: Desk)
     assert {row["verdict"] for row in world.store.feedback()} == {"negative"}
 
 
+def turned(world: Desk, reviewer: str, finding: Finding) -> list[str]:
+    """After an appeal: what there is to tell desks that had a report."""
+    world.now += 1
+    world.desk.appeal("c1", "support", "ticket")
+    world.desk.claim("c1", reviewer)
+    world.desk.dispose("c1", reviewer, finding)
+    return [task.task.subject for task in world.store.tasks("c1", TaskKind.CORRECT, pending=True)]
+
+
+def test_a_report_that_was_made_and_turns_out_wrong_is_corrected_at_its_desk(world: Desk) -> None:
+    decided(world)
+    reported(world)
+    off, on = "US NCMEC: not-csam", "US NCMEC: confirmed"
+    assert turned(world, "rev-2", YES) == [], "it stands"
+    assert turned(world, "rev-3", NO) == [off]
+    (task,) = world.store.tasks("c1", TaskKind.CORRECT)
+    assert task.task.due_ms == world.now
+    assert turned(world, "rev-4", YES) == [], "nobody had told the desk yet"
+    assert turned(world, "rev-5", NO) == [off]
+    deed = Deed("rev-5", "corrected", world.clock(), {"reference": "MAIL-4"})
+    assert world.store.finish_task("c1", TaskKind.CORRECT, off, deed)
+    assert turned(world, "rev-6", NO) == [], "it knows"
+    assert turned(world, "rev-7", YES) == [on]
+    deed = replace(deed, time_ms=world.clock())
+    assert world.store.finish_task("c1", TaskKind.CORRECT, on, deed)
+    assert turned(world, "rev-8", NO) == [off], "once more"
+    counts = world.store.task_counts()
+    assert counts["correct"] == {"pending": 1, "done": 1}
+    assert counts["report"] == {"pending": 0, "done": 1}
+
+
+def test_a_report_that_was_not_made_needs_no_correction(world: Desk) -> None:
+    decided(world)
+    assert turned(world, "rev-2", NO) == []
+
+
+def test_an_uploader_is_told_after_the_delay_that_is_set(world: Desk) -> None:
+    world.desk = replace(world.desk, notify_after_ms=DAY_MS)
+    decided(world, NO)
+    (task,) = world.store.tasks("c1", TaskKind.NOTIFY)
+    assert task.task.due_ms == world.now + DAY_MS
+    assert world.store.task_counts()["notify"] == {"pending": 1, "done": 0}
+
+
 def test_nothing_is_destroyed_under_a_hold_too_early_or_unreported(world: Desk) -> None:
     decided(world)
     world.desk.hold("c1", "counsel", "order 17")
@@ -378,6 +422,8 @@ def test_settings_say_what_does_not_fit(tmp_path: Path) -> None:
     settings = load_settings(tmp_path)
     assert (settings.key, settings.lease_ms) == (NamedKey("k", "age1x"), 300_000)
     assert settings.feedback == Sending(by_itself=False, every_ms=300_000)
+    (tmp_path / "cases.toml").write_text("[review]\nnotify_after_hours = 24\n")
+    assert load_settings(tmp_path).notify_after_ms == DAY_MS
     (tmp_path / "cases.toml").write_text("[feedback]\nsend = true\nevery_minutes = 60\n")
     assert load_settings(tmp_path).feedback == Sending(by_itself=True, every_ms=3_600_000)
     for bad in (
@@ -387,6 +433,8 @@ def test_settings_say_what_does_not_fit(tmp_path: Path) -> None:
         "review = 3",
         "[review]\nlease_minutes = 0",
         "[review]\nlease_minutes = 5\nmore = 1",
+        "[review]\nnotify_after_hours = -1",
+        '[review]\nnotify_after_hours = "a day"',
         "[feedback]\nsend = 1",
         "[feedback]\nevery_minutes = 4",
         "[feedback]\nevery_minutes = 1441",
@@ -434,7 +482,13 @@ def test_the_queue_at_the_command_line(tmp_path: Path) -> None:
     assert (said["state"], said["disposition"]) == ("decided", "not-csam")
     kinds = [task["kind"] for task in told("cases", "tasks", *at)["tasks"]]
     assert kinds == ["notify", "feedback", "feedback"]
+    counts = told("cases", "tasks", *at)["counts"]
+    assert counts["notify"] == {"pending": 1, "done": 0}, "every false positive is counted"
     assert told("cases", "notified", "c1", *me)["done"]
+    assert told("cases", "tasks", *at)["counts"]["notify"] == {"pending": 0, "done": 1}
+    assert (
+        refused("report", "corrected", "c1", "US NCMEC: not-csam", "M-4", *me) == "report.no_duty"
+    )
     assert not told("cases", "notified", "c1", *me)["done"]
     assert len(told("cases", "feedback", *at)["feedback"]) == 2
     told("cases", "hold", "c1", "order", *me)

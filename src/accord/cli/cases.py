@@ -105,7 +105,9 @@ Examples:
 
     accord cases appeal 5f0c1e2d3a4b5c6d7e8f ticket-881 --as support --home ./clouddrive
 """
-_TASKS = """What is to be done: reports, feedback, notices; what is due first comes first.
+_TASKS = """What is to be done, what is due first comes first; and how much of each kind was.
+
+Reports, and corrections of those that turned out wrong; feedback; a notice for each false positive.
 
 Examples:
 
@@ -309,13 +311,14 @@ def appeal(
 
 def tasks(home: HomeOption, as_json: Json = False) -> None:
     with opened(home) as (_, desk):
-        left = desk.store.tasks(pending=True)
+        left, counts = desk.store.tasks(pending=True), desk.store.task_counts()
     rows = [{"case": item.case} | asdict(item.task) for item in left]
     lines = [
         f"{_when(item.task.due_ms)} {item.case} {item.task.kind} {item.task.subject}"
         for item in left
     ]
-    tell(as_json, {"tasks": rows}, "\n".join(lines) or "Nothing to do.")
+    lines += [f"{kind}: {n['pending']} to do, {n['done']} done" for kind, n in counts.items()]
+    tell(as_json, {"tasks": rows, "counts": counts}, "\n".join(lines) or "Nothing to do.")
 
 
 def notified(case: CaseArg, reviewer: Reviewer, home: HomeOption, as_json: Json = False) -> None:

@@ -46,6 +46,15 @@ Examples:
     accord report done 5f0c1e2d3a4b5c6d7e8f "GB National desk" REF-17 --as rev-7 \\
         --home ./clouddrive
 """
+_CORRECTED = """Note that a desk was told that a report of before no longer stands as it was made.
+
+A report cannot be called back by a machine once it is finished: write to the desk, then say so.
+
+Examples:
+
+    accord report corrected 5f0c1e2d3a4b5c6d7e8f "US NCMEC: not-csam" MAIL-4 --as rev-7 \\
+        --home ./clouddrive
+"""
 _DELIVER = """Send signed webhooks of what happened to cases since the last one that was taken.
 
 Run it from a timer. What the receiver does not take is tried again with growing waits, in order.
@@ -70,6 +79,7 @@ def register(app: typer.Typer) -> None:
         ("draft", _DRAFT, draft),
         ("submit", _SUBMIT, submit),
         ("done", _DONE, done),
+        ("corrected", _CORRECTED, corrected),
         ("deliver", _DELIVER, deliver),
         ("summary", _SUMMARY, summary),
     ):
@@ -147,6 +157,26 @@ def done(
         was = desk.store.finish_task(
             case, TaskKind.REPORT, subject, deed, lambda found: (reported(found, now), ())
         )
+    if not was:
+        raise Malformed("report.no_duty", mend="accord cases tasks")
+    tell(as_json, {"case": case, "subject": subject, "done": True}, "Noted.")
+
+
+def corrected(
+    case: CaseArg,
+    subject: Annotated[str, typer.Argument(help="As `accord cases tasks` names it.")],
+    reference: Annotated[str, typer.Argument(help="Where it was said.")],
+    reviewer: Reviewer,
+    home: HomeOption,
+    as_json: Json = False,
+) -> None:
+    from accord.scan.cases.model import TaskKind, check_name, check_text  # noqa: PLC0415
+    from accord.scan.cases.store import Deed  # noqa: PLC0415
+
+    facts = {"subject": subject, "reference": check_text(reference, is_needed=True)}
+    deed = Deed(check_name(reviewer), "corrected", now_ms(), facts)
+    with opened(home) as (_, desk):
+        was = desk.store.finish_task(case, TaskKind.CORRECT, subject, deed)
     if not was:
         raise Malformed("report.no_duty", mend="accord cases tasks")
     tell(as_json, {"case": case, "subject": subject, "done": True}, "Noted.")

@@ -8,6 +8,8 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from accord.cli.assemble import connected, open_replica
+from accord.cli.assemble import connected, now_ms, open_replica
 from accord.cli.governance import in_words
 from accord.cli.options import HomeOption, InsecureDecoder, JsonLines, Trial
 from accord.cli.platform import PANEL
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from accord.fingerprint import Decoding
     from accord.matching import Context
     from accord.scan.bulk import FileAnswer, Tally
+    from accord.scan.cases.intake import TakeInStored
     from accord.scan.platform import Platform
 
 # Imports inside functions: numpy and a web server would slow every other command's start by half
@@ -88,7 +91,9 @@ _SCAN = """Screen stored files, as the rules for stored files say.
 
 Directories are walked. A file that has not changed under a list that has not changed is not read
 again; under a changed list it is decided again from stored fingerprints, and read only where a
-listing comes near. An interrupted scan goes on where it was.
+listing comes near. An interrupted scan goes on where it was. With a cases.toml in the home, a match
+that a person has to look at opens a case, once for a file's content and a listing; `case` in the
+answer names it.
 
 Exit status: 0 nothing matched, 3 something matched, 1 nothing matched but something could not be
 looked at (or the command failed), 2 wrong usage.
@@ -221,7 +226,8 @@ def scan(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         file = state or platform.scan_file
         if afresh:
             file.unlink(missing_ok=True)
-        _report(_answers(platform, context, paths, file), as_json)
+        with _cases(platform) as cases:
+            _report(_answers(platform, context, paths, file, cases), as_json)
 
 
 def attest(
@@ -302,8 +308,31 @@ def _context(jurisdictions: Sequence[str] | None, scope: str, service: str) -> "
     return parse_facts(list(jurisdictions or ()), scope, service, None).context
 
 
+@contextmanager
+def _cases(platform: "Platform") -> Iterator["TakeInStored | None"]:
+    """What opens cases of stored files; None, where the home has no cases.toml."""
+    from accord.scan.cases.intake import taking_in_stored  # noqa: PLC0415
+    from accord.scan.cases.settings import has_desk, open_desk  # noqa: PLC0415
+
+    home, local = platform.home.path, platform.screener.local
+    if not has_desk(home):
+        yield None
+        return
+    desk = open_desk(home, now_ms, None if local is None else local.files_per_day)
+    try:
+        if local is not None and local.files_per_day is not None:
+            platform.screener.local = replace(local, held=desk.store.held)
+        yield taking_in_stored(desk)
+    finally:
+        desk.store.close()
+
+
 def _answers(
-    platform: "Platform", context: "Context", paths: Sequence[Path], state_file: Path | None
+    platform: "Platform",
+    context: "Context",
+    paths: Sequence[Path],
+    state_file: Path | None,
+    cases: "TakeInStored | None" = None,
 ) -> Iterator["FileAnswer"]:
     from accord.media import walk  # noqa: PLC0415
     from accord.scan.bulk import Scan  # noqa: PLC0415
@@ -311,7 +340,7 @@ def _answers(
 
     state = None if state_file is None else BulkState(state_file)
     try:
-        yield from Scan(platform.screener, context, state).run(walk(paths))
+        yield from Scan(platform.screener, context, state, cases).run(walk(paths))
     finally:
         if state is not None:
             state.close()

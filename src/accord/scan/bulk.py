@@ -17,10 +17,12 @@ from typing import Final
 
 from accord.fingerprint import Unhashable, UnhashableCode
 from accord.matching import Context, Query, query_of
+from accord.matching.decision import Answer
 from accord.media import Unlisted, read_file
-from accord.scan.bulk_state import BulkState, Remembered, identity_of, version_of
+from accord.scan.bulk_state import BulkState, Remembered, identity_of, name_of, version_of
+from accord.scan.cases.intake import TakeInStored
 from accord.scan.contract import Json, decision_fields
-from accord.scan.screener import Running, Screener
+from accord.scan.screener import Running, Screened, Screener
 from accord.wire.errors import Unavailable
 from accord.wire.limits import BULK_AHEAD_PER_WORKER, BULK_FLUSH_FILES, BULK_REFRESH_MS
 
@@ -95,7 +97,15 @@ class _Done:
 class Scan:
     """One scan. The calling thread owns the replica, the state and the order of answers."""
 
-    def __init__(self, screener: Screener, context: Context, state: BulkState | None) -> None:
+    def __init__(
+        self,
+        screener: Screener,
+        context: Context,
+        state: BulkState | None,
+        cases: TakeInStored | None = None,
+    ) -> None:
+        """`cases` opens a case of each match that needs one, before the file is remembered."""
+        self._cases = cases
         self._screener = screener
         self._context = context
         self._state = state
@@ -137,7 +147,7 @@ class Scan:
         if known is not None and known.identity != identity:
             known = None
         version = self._version(self._screener.running)
-        if known is not None and known.version == version:
+        if known is not None and known.version == version and not self._lacks_case(known.answer):
             return FileAnswer(path, How.UNCHANGED, known.answer)
         return threads.submit(self._decide, _Job(path, item is path, identity, known))
 
@@ -152,11 +162,22 @@ class Scan:
         screened = self._screener.screen_query(query, self._context, running=running)
         answer = decision_fields(screened.decision, screened.running)
         answer["receipt"] = {"index": screened.receipt.index}
+        self._open_case(job, screened, answer)
+        # Crash from here: the file is decided again, and its case is found.
         version = self._version(screened.running)
         # A file that changed while it was read is looked at again next time.
         is_lasting = is_lasting and job.identity is not None
         is_lasting = is_lasting and identity_of(job.path) == job.identity
         return _Done(job, query, how, answer, version, is_lasting)
+
+    def _open_case(self, job: _Job, screened: Screened, answer: Json) -> None:
+        """The case that the answer leads to stands in it; none, where it needs none."""
+        if self._cases is not None and screened.decision.answer is Answer.MATCH:
+            answer["case"] = self._cases(screened, name_of(job.path), lambda: _read(job.path))
+
+    def _lacks_case(self, answer: Json) -> bool:
+        """Whether a match was found before there was anybody to keep its case."""
+        return self._cases is not None and answer["decision"] == "match" and "case" not in answer
 
     def _is_enough(self, query: Query, running: Running) -> bool:
         """Whether a file need not be read again: a scaled decoding only says what is no match, what
@@ -203,6 +224,12 @@ class Scan:
         if now_ms - self._refreshed_ms >= BULK_REFRESH_MS:
             self._refreshed_ms = now_ms
             self._screener.refresh()
+
+
+def _read(path: Path) -> bytes | None:
+    """The file once more; None where it cannot be read any more."""
+    data = read_file(path)
+    return data if isinstance(data, bytes) else None
 
 
 def default_workers() -> int:

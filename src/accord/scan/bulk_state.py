@@ -96,7 +96,7 @@ class BulkState:
     def find(self, path: Path) -> Remembered | None:
         """None also for a row that does not read: the file is then looked at again."""
         sql = "SELECT identity, looked, version, answer FROM files WHERE name = ?"
-        rows = self._run(sql, (_name_of(path),))
+        rows = self._run(sql, (name_of(path),))
         if not rows:
             return None
         identity, looked, version, answer = rows[0]
@@ -110,7 +110,7 @@ class BulkState:
     def keep(self, path: Path, what: Remembered) -> None:
         """Durable after `flush`."""
         looked = record.encode_record(looked_of(what.query))
-        row = (_name_of(path), what.identity, looked, what.version, json.dumps(what.answer))
+        row = (name_of(path), what.identity, looked, what.version, json.dumps(what.answer))
         self._run("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
 
     def flush(self) -> None:
@@ -145,7 +145,8 @@ def version_of(list_version: bytes, context: Context, fingerprinter: Named | Non
     return labelled_sha256("scan-version", list_version, *facts)
 
 
-def _name_of(path: Path) -> bytes:
+def name_of(path: Path) -> bytes:
+    """What stands for a place, without naming it. Raises: Malformed."""
     try:
         raw = bytes(path.absolute())
     except UnicodeEncodeError as err:

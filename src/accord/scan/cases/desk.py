@@ -6,6 +6,7 @@ after the file is gone; what a crash leaves half done `resume` finishes.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -46,6 +47,7 @@ class CaseDesk:
     lease_ms: int = CASE_LEASE_MS
     fault: Fault = no_fault
     files_per_day: int | None = None  # A listing that matches more is held for review.
+    notify_after_ms: int = 0  # Before an uploader whose file was held wrongly is to be told.
 
     def take_in(self, case: Case, listings: list[str], data: bytes | None) -> Case:
         """Keep a case and, where it is to be held, its file.
@@ -55,18 +57,44 @@ class CaseDesk:
         """
         kept = self.store.open(case, listings, self._deed("gateway", "opened", action=case.action))
         self._guard(listings)
-        if data is None or self.quarantine is None or kept.quarantined:
+        return self._keep_file(kept, None if data is None else lambda: data, "gateway")
+
+    def take_in_stored(
+        self,
+        file: bytes,
+        listings: list[str],
+        make: Callable[[list[str]], Case],
+        read: Callable[[], bytes | None] | None,
+    ) -> Case:
+        """Keep the case of a stored file for listings it has none for, as `CaseStore.open_stored`;
+        where it is to be held, `read` gives the file, and is asked only if none is held yet.
+
+        Crash between the two: the scan has not remembered the file, and decides it again.
+        """
+        kept = self.store.open_stored(file, listings, make, self._deed("scan", "opened"))
+        self._guard(listings)
+        return self._keep_file(kept, read, "scan")
+
+    def _keep_file(self, kept: Case, read: Callable[[], bytes | None] | None, who: str) -> Case:
+        if read is None or self.quarantine is None or kept.quarantined:
             return kept
         if kept.state not in (State.OPEN, State.DECIDED):
             return kept
-        digest = self.quarantine.put(case.id, data)
-        self.fault("after file")
+        data = read()
+        if data is None:
+            return kept
+        with self.quarantine.alone():  # Or the file would be one's and its digest another's.
+            known = self.store.case(kept.id)
+            if known.quarantined or known.state not in (State.OPEN, State.DECIDED):
+                return known
+            digest = self.quarantine.put(kept.id, data)
+            self.fault("after file")
 
-        def hold_file(known: Case) -> tuple[Case, tuple[Task, ...]]:
-            return replace(known, version=known.version + 1, quarantined=digest), ()
+            def hold_file(known: Case) -> tuple[Case, tuple[Task, ...]]:
+                return replace(known, version=known.version + 1, quarantined=digest), ()
 
-        deed = self._deed("gateway", "quarantined", key=self.quarantine.key.name)
-        return self.store.change(case.id, deed, hold_file)
+            deed = self._deed(who, "quarantined", key=self.quarantine.key.name)
+            return self.store.change(kept.id, deed, hold_file)
 
     def _guard(self, listings: list[str]) -> None:
         """Hold listings that match far too much. Crash before: the next match does it."""
@@ -93,7 +121,13 @@ class CaseDesk:
         """Raises: Malformed."""
         facts = {name: value for name, value in asdict(finding).items() if value != ""}
         deed = self._deed(reviewer, "disposed", **facts)
-        step = partial(model.dispose, reviewer=reviewer, finding=finding, now_ms=deed.time_ms)
+        step = partial(
+            model.dispose,
+            reviewer=reviewer,
+            finding=finding,
+            now_ms=deed.time_ms,
+            notify_after_ms=self.notify_after_ms,
+        )
         return self.store.change(case_id, deed, step, version)
 
     def hold(self, case_id: str, who: str, name: str) -> Case:
@@ -139,7 +173,8 @@ class CaseDesk:
         def begin(case: Case) -> tuple[Case, tuple[Task, ...]]:
             return model.begin_destroying(case, pending, now), ()
 
-        case = self.store.change(case_id, self._deed(who, "destroying"), begin)
+        with nullcontext() if self.quarantine is None else self.quarantine.alone():
+            case = self.store.change(case_id, self._deed(who, "destroying"), begin)
         # POINT OF NO RETURN. Crash from here: `resume` finds it and goes on.
         return self._finish_destroying(case, who, signer)
 

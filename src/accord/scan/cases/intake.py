@@ -4,6 +4,7 @@ Source: docs/spec/cases.md, section 2.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from accord.matching import Decision, Query, Reason
@@ -29,9 +30,10 @@ def needs_case(decision: Decision) -> bool:
 
 
 TakeIn = Callable[[Screened, str | None, bytes | None], None]
+# A stored file's screening, what stands for its place, and the file once more: the case, if any.
+TakeInStored = Callable[[Screened, bytes, Callable[[], bytes | None]], str | None]
 
 
-# GAP(#6): only a gateway calls it; `accord scan` opens no cases of stored files yet.
 def taking_in(desk: CaseDesk) -> TakeIn:
     """What a gateway calls after each screening, before it answers. Raises: Unavailable: then
     there is no answer, and the upload comes again."""
@@ -44,6 +46,40 @@ def taking_in(desk: CaseDesk) -> TakeIn:
         desk.take_in(open_case(screened, upload), listings_of(decision), held)
 
     return take_in
+
+
+def taking_in_stored(desk: CaseDesk) -> TakeInStored:
+    """What a scan calls after each match, before it remembers the file. Raises: Unavailable: then
+    the scan ends, and the next one decides the file again."""
+
+    def take_in(screened: Screened, place: bytes, read: Callable[[], bytes | None]) -> str | None:
+        decision = screened.decision
+        if not needs_case(decision) or not decision.reasons:
+            return None
+        seen = _seen(screened.query)
+        file = labelled_sha256("stored-file", place, b"" if seen is None else seen)
+
+        def make(listings: list[str]) -> Case:
+            return _stored_case(screened, file, listings)
+
+        held = read if decision.action in HELD else None
+        return desk.take_in_stored(file, listings_of(decision), make, held).id
+
+    return take_in
+
+
+def _stored_case(screened: Screened, file: bytes, listings: list[str]) -> Case:
+    """The case of a stored file for some listings: what the others say is in cases before it."""
+    case = open_case(screened, None)
+    names = (listing.encode() for listing in listings)
+    case_id = labelled_sha256("case", b"stored", file, *names).hex()[:ID_CHARS]
+    matches = case.record["matches"]
+    rows = matches if isinstance(matches, list) else []
+    record = dict(case.record) | {
+        "matches": [row for row in rows if row["listing"] in listings],
+        "listings": len(listings),
+    }
+    return replace(case, id=case_id, record=record)
 
 
 def open_case(screened: Screened, upload: str | None) -> Case:
@@ -70,10 +106,16 @@ def listings_of(decision: Decision) -> list[str]:
 
 
 def _id_of(query: Query, upload: str | None, leaf: bytes) -> str:
-    seen = [digest for _, digest in query.digests] or [frame.bits for frame in query.frames]
-    if upload is None or not seen:
+    seen = _seen(query)
+    if upload is None or seen is None:
         return labelled_sha256("case", b"receipt", leaf).hex()[:ID_CHARS]
-    return labelled_sha256("case", b"upload", upload.encode(), seen[-1]).hex()[:ID_CHARS]
+    return labelled_sha256("case", b"upload", upload.encode(), seen).hex()[:ID_CHARS]
+
+
+def _seen(query: Query) -> bytes | None:
+    """What tells a file's content from another's: its strongest digest, else a fingerprint."""
+    seen = [digest for _, digest in query.digests] or [frame.bits for frame in query.frames]
+    return seen[-1] if seen else None
 
 
 def _record(screened: Screened) -> Json:

@@ -46,6 +46,7 @@ class TaskKind(StrEnum):
     REPORT = "report"  # To whom the rule says.
     FEEDBACK = "feedback"  # To the agencies, for each listing.
     NOTIFY = "notify"  # The uploader of a file that was held wrongly.
+    CORRECT = "correct"  # A report that was made and that a later disposition contradicts.
 
 
 FINAL: Final = frozenset({Disposition.CONFIRMED, Disposition.NOT_CSAM, Disposition.OTHER_CATEGORY})
@@ -140,7 +141,7 @@ class Finding:
 
 
 def dispose(
-    case: Case, reviewer: str, finding: Finding, now_ms: TimeMs
+    case: Case, reviewer: str, finding: Finding, now_ms: TimeMs, notify_after_ms: int = 0
 ) -> tuple[Case, tuple[Task, ...]]:
     """The case decided, and what there is to do. Raises: Malformed, where not claimed."""
     check_name(reviewer)
@@ -164,7 +165,7 @@ def dispose(
         claimed_by="",
         claimed_until_ms=_NOBODY,
     )
-    return decided, _tasks(decided, finding, now_ms)
+    return decided, _tasks(decided, finding, TimeMs(now_ms + notify_after_ms))
 
 
 def _check_category(finding: Finding) -> None:
@@ -176,7 +177,7 @@ def _check_category(finding: Finding) -> None:
     check_text(finding.category)
 
 
-def _tasks(case: Case, finding: Finding, now_ms: TimeMs) -> tuple[Task, ...]:
+def _tasks(case: Case, finding: Finding, notify_ms: TimeMs) -> tuple[Task, ...]:
     """What a disposition leaves to do. Reports are due from the effective time, not from now."""
     tasks: list[Task] = []
     is_false = finding.disposition is Disposition.NOT_CSAM
@@ -198,7 +199,7 @@ def _tasks(case: Case, finding: Finding, now_ms: TimeMs) -> tuple[Task, ...]:
         }
         tasks.append(Task(TaskKind.FEEDBACK, subject, None, said))
     if is_false:
-        tasks.append(Task(TaskKind.NOTIFY, "uploader", now_ms, {"why": "held-wrongly"}))
+        tasks.append(Task(TaskKind.NOTIFY, "uploader", notify_ms, {"why": "held-wrongly"}))
     return tuple({(task.kind, task.subject): task for task in tasks}.values())
 
 
@@ -238,7 +239,30 @@ def release(case: Case, name: str) -> Case:
     return _next(case, holds=tuple(item for item in case.holds if item != name))
 
 
-# GAP(#6): a report that was finished before is not corrected at its desk by itself.
+def corrections(
+    case: Case, reported: Mapping[str, Json], told: Mapping[str, str], now_ms: TimeMs
+) -> tuple[Task, ...]:
+    """What desks that had a report must hear of a new disposition: that nothing of it was so, or,
+    after that was said, that it was so after all.
+
+    `reported` are the subjects of reports that were made, with what became of them; `told` is what
+    each desk was last told by a correction.
+    """
+    if case.disposition is None:
+        return ()
+    now, off = case.disposition.value, Disposition.NOT_CSAM.value
+    return tuple(
+        Task(
+            TaskKind.CORRECT,
+            f"{subject}: {now}",
+            now_ms,
+            {"subject": subject, "now": now, "report": dict(made)},
+        )
+        for subject, made in sorted(reported.items())
+        if (now == off) != (told.get(subject) == off)
+    )
+
+
 def appeal(case: Case, reference: str) -> Case:
     """The uploader appeals: another reviewer looks again. Raises: Malformed."""
     check_text(reference, is_needed=True)

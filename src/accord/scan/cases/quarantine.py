@@ -6,7 +6,10 @@ Not here: which case a file belongs to, and whether it may go (desk).
 Source: docs/spec/cases.md, section 3; the age format, https://age-encryption.org/v1.
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +43,24 @@ class Quarantine:
             self._recipient = _age.x25519.Recipient.from_str(key.recipient)
         except _age.RecipientError as err:
             raise Malformed("cases.recipient", key=key.name, wanted="age1..") from err
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else puts a file meanwhile, in any process; one that dies lets go.
+
+        Raises: Unavailable.
+        """
+        lock = self._directory.with_name(f"{self._directory.name}.lock")
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as err:
+            raise Unavailable("cases.quarantine", why=err.strerror or "") from err
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def put(self, case_id: str, data: bytes) -> str:
         """Keep a file durably; the SHA-256 of what was written, in hex. Raises: Unavailable."""

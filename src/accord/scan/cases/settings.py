@@ -6,6 +6,7 @@
 
     [review]
     lease_minutes = 30
+    notify_after_hours = 0
 
     [feedback]
     send = true
@@ -46,6 +47,7 @@ class CaseSettings:
 
     key: NamedKey | None
     lease_ms: int
+    notify_after_ms: int
     feedback: Sending
     cybertipline: Mapping[str, Any]
     webhook: Mapping[str, Any]
@@ -80,18 +82,24 @@ def load_settings(home: Path) -> CaseSettings:
             key = NamedKey(name, recipient)
         case _:
             raise Malformed("cases.settings", section="quarantine", wanted="name and recipient")
-    match table.get("review"):
-        case None:
-            lease_ms = CASE_LEASE_MS
-        case {"lease_minutes": int(minutes)} as section if (
-            1 <= minutes <= 1_440 and len(section) == 1
-        ):
-            lease_ms = minutes * 60_000
-        case _:
-            raise Malformed("cases.settings", section="review", wanted="lease_minutes, 1 to 1440")
+    lease_ms, notify_after_ms = _review(table.get("review", {}))
     sending = _sending(table.get("feedback", {}))
     sections = (table.get("cybertipline", {}), table.get("webhook", {}))
-    return CaseSettings(key, lease_ms, sending, *sections)
+    return CaseSettings(key, lease_ms, notify_after_ms, sending, *sections)
+
+
+def _review(section: Mapping[str, Any]) -> tuple[int, int]:
+    """The lease, and the delay before an uploader is to be told, in ms. Raises: Malformed."""
+    defaults = {"lease_minutes": CASE_LEASE_MS // 60_000, "notify_after_hours": 0}
+    known = defaults | dict(section)
+    match known:
+        case {"lease_minutes": int(minutes), "notify_after_hours": int(hours)} if (
+            1 <= minutes <= 1_440 and 0 <= hours <= 8_784 and len(known) == 2
+        ):
+            return minutes * 60_000, hours * 3_600_000
+        case _:
+            wanted = "lease_minutes, 1 to 1440, and notify_after_hours, 0 to 8784"
+            raise Malformed("cases.settings", section="review", wanted=wanted)
 
 
 def _sending(section: Mapping[str, Any]) -> Sending:
@@ -118,5 +126,10 @@ def open_desk(home: Path, clock: Clock, files_per_day: int | None = None) -> Cas
     if settings.key is not None:
         held = Quarantine(home / QUARANTINE_FOLDER, settings.key)
     return CaseDesk(
-        CaseStore(home / CASES_FILE), held, clock, settings.lease_ms, files_per_day=files_per_day
+        CaseStore(home / CASES_FILE),
+        held,
+        clock,
+        settings.lease_ms,
+        files_per_day=files_per_day,
+        notify_after_ms=settings.notify_after_ms,
     )

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from accord.scan.cases.model import Case, Disposition, State, Task, TaskKind
+from accord.scan.cases.model import Case, Disposition, State, Task, TaskKind, corrections
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.ids import TimeMs
 from accord.wire.limits import CASES_LISTED_MAX
@@ -43,6 +43,9 @@ CREATE TABLE IF NOT EXISTS tasks (
 CREATE TABLE IF NOT EXISTS feedback (
     subject TEXT NOT NULL, reason TEXT NOT NULL, verdict TEXT NOT NULL, files INTEGER NOT NULL,
     PRIMARY KEY (subject, reason)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS stored (
+    file BLOB NOT NULL, listing TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (file, listing)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS told (
     subject TEXT NOT NULL, reason TEXT NOT NULL, job INTEGER NOT NULL, PRIMARY KEY (subject, reason)
@@ -166,14 +169,32 @@ class CaseStore:
             else:
                 kept = replace(known, version=known.version + 1, sightings=known.sightings + 1)
                 self._write(db, kept)
-            hour = deed.time_ms // _HOUR_MS
-            for listing in sorted(set(listings)):
-                db.execute(
-                    "INSERT INTO matched VALUES (?, ?, 1) "
-                    "ON CONFLICT (listing, hour) DO UPDATE SET files = files + 1",
-                    (listing, hour),
-                )
+            _count_matches(db, listings, deed.time_ms)
         return kept
+
+    def open_stored(
+        self, file: bytes, listings: Sequence[str], make: Callable[[list[str]], Case], deed: Deed
+    ) -> Case:
+        """The case of a stored file for those of the listings that it has none for yet; where it
+        has one for each, the newest of them, unchanged. `listings` are one or more.
+
+        `file` stands for one content at one place: a scan that is repeated, or was cut off after
+        this, opens nothing twice.
+        """
+        with self.transaction("open") as db:
+            sql = "SELECT listing, id FROM stored WHERE file = ?"
+            known = dict(db.execute(sql, (file,)).fetchall())
+            fresh = sorted(set(listings) - set(known))
+            if not fresh:
+                cases = [self.case(known[listing]) for listing in sorted(set(listings))]
+                return max(cases, key=lambda case: (case.opened_ms, case.id))
+            case = make(fresh)
+            self._write(db, case)
+            self._note(db, case.id, deed)
+            rows = [(file, listing, case.id) for listing in fresh]
+            db.executemany("INSERT INTO stored VALUES (?, ?, ?)", rows)
+            _count_matches(db, fresh, deed.time_ms)
+        return case
 
     def change(self, case_id: str, deed: Deed, change: Change, version: int | None = None) -> Case:
         """One step of a case. `version`: the one that the caller saw, if it must be that.
@@ -190,6 +211,7 @@ class CaseStore:
             self._note(db, case_id, deed)
             if kept.disposition is not None and kept.disposition is not known.disposition:
                 self._replace_tasks(db, case_id, tasks)
+                self._add_corrections(db, kept, deed.time_ms)
         return kept
 
     def case(self, case_id: str) -> Case:
@@ -323,18 +345,46 @@ class CaseStore:
             "DELETE FROM tasks WHERE id = ? AND (done_ms IS NULL OR kind = ?)",
             (case_id, TaskKind.FEEDBACK),
         )
+        self._add_tasks(db, case_id, tasks)
         for task in tasks:
-            db.execute(
-                "INSERT OR IGNORE INTO tasks (id, kind, subject, due_ms, facts) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (case_id, task.kind, task.subject, task.due_ms, json.dumps(dict(task.facts))),
-            )
             if task.kind is TaskKind.FEEDBACK:
                 db.execute(
                     "INSERT INTO feedback VALUES (?, ?, ?, 1) "
                     "ON CONFLICT (subject, reason) DO UPDATE SET files = files + 1",
                     (task.subject, task.facts["reason"], task.facts["verdict"]),
                 )
+
+    def _add_tasks(self, db: sqlite3.Connection, case_id: str, tasks: Sequence[Task]) -> None:
+        """What is there stays as it is; only a correction that was made may be due again."""
+        for task in tasks:
+            key = (case_id, task.kind, task.subject)
+            if task.kind is TaskKind.CORRECT:
+                db.execute("DELETE FROM tasks WHERE id = ? AND kind = ? AND subject = ?", key)
+            db.execute(
+                "INSERT OR IGNORE INTO tasks (id, kind, subject, due_ms, facts) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (*key, task.due_ms, json.dumps(dict(task.facts))),
+            )
+
+    def _add_corrections(self, db: sqlite3.Connection, case: Case, now_ms: TimeMs) -> None:
+        """Desks that had a report which this disposition contradicts are to be told."""
+        sql = (
+            "SELECT subject, outcome, facts FROM tasks WHERE id = ? AND kind = ? "
+            "AND done_ms IS NOT NULL ORDER BY done_ms"
+        )
+        made = db.execute(sql, (case.id, TaskKind.REPORT)).fetchall()
+        said = db.execute(sql, (case.id, TaskKind.CORRECT)).fetchall()
+        reported = {subject: json.loads(outcome) for subject, outcome, _ in made}
+        told = [json.loads(facts) for _, _, facts in said]
+        last = {str(facts["subject"]): str(facts["now"]) for facts in told}
+        self._add_tasks(db, case.id, corrections(case, reported, last, now_ms))
+
+    def task_counts(self) -> dict[str, dict[str, int]]:
+        """How many tasks of each kind are pending, and how many are done."""
+        rows = self.query(
+            "SELECT kind, SUM(done_ms IS NULL), SUM(done_ms IS NOT NULL) FROM tasks GROUP BY kind"
+        )
+        return {kind: {"pending": pending, "done": done} for kind, pending, done in rows}
 
     def _load(self, case_id: str) -> Case | None:
         rows = self.query("SELECT body FROM cases WHERE id = ?", (case_id,))
@@ -354,6 +404,15 @@ class CaseStore:
             (case_id, deed.time_ms, deed.who, deed.what, json.dumps(dict(deed.facts))),
         )
         self._fault("after trail")
+
+
+def _count_matches(db: sqlite3.Connection, listings: Sequence[str], now_ms: TimeMs) -> None:
+    for listing in sorted(set(listings)):
+        db.execute(
+            "INSERT INTO matched VALUES (?, ?, 1) "
+            "ON CONFLICT (listing, hour) DO UPDATE SET files = files + 1",
+            (listing, now_ms // _HOUR_MS),
+        )
 
 
 def _parse_case(text: str) -> Case:
