@@ -109,6 +109,6 @@ def test_bad_questions_and_files_are_refused(answers: Answers) -> None:
     assert refused(*check) == "key.signature"
     file.write_text("{}")
     assert refused(*check) == "answer.form"
-    file.write_bytes(b" " * 200_000)
+    file.write_bytes(b" " * 300_000)
     assert refused(*check) == "cli.answer"
     assert refused("log", "verify-answer", file) == "cli.answer"
