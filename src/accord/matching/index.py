@@ -260,6 +260,27 @@ def fits(ring: Ring, snapshot: Snapshot) -> bool:
     return True
 
 
+def views_fit(ring: Ring, snapshot: Snapshot, scheme: str) -> bool:
+    """`fits`, for views: of every row of the index all that this snapshot has, and no more.
+    Cost: about 40 ms a million views."""
+    if len(ring) == 0:
+        return True
+    column, kernel = snapshot.views[scheme], kernel_of()
+    if int(ring.rows.max()) >= snapshot.count:
+        return False
+    wanted = np.zeros(snapshot.count, dtype=np.bool_)
+    wanted[ring.rows] = True
+    places = np.flatnonzero(wanted[column.rows])
+    if len(places) != len(ring) or not np.array_equal(column.rows[places], ring.rows):
+        return False
+    for start in range(0, len(ring), _BLOCK_ROWS):
+        bits = np.ascontiguousarray(column.values[places[start : start + _BLOCK_ROWS]])
+        kernel.permute(bits, bits)
+        if not np.array_equal(bits, ring.table.hashes[start : start + _BLOCK_ROWS]):
+            return False
+    return True
+
+
 def vectors_fit(index: VectorIndex, snapshot: Snapshot) -> bool:
     """`fits`, for vectors. Cost: about 150 ms a million rows."""
     if len(index) == 0:

@@ -1,7 +1,7 @@
 """The index files of a platform's home: which there are, when they are made and taken up.
 
 For each scheme a column, in which equal values are found and which a registry may hold its own in;
-for PDQ and PhotoDNA an index of all that lies within a distance.
+for PDQ, for views of each kind and for PhotoDNA an index of all that lies within a distance.
 Not here: one file on disk (index_file), what is in it (matching), what to do while there is none
 (screener).
 Invariants: files are a cache of the registry: one that is damaged, or does not fit, is refused by
@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from accord.matching.index import Bases, MatchIndex, fits, vectors_fit
+from accord.matching.index import Bases, MatchIndex, fits, vectors_fit, views_fit
 from accord.matching.index_column import column_kind, column_sections, open_column
 from accord.matching.index_file import L, check_sections, spans_of
-from accord.matching.index_layout import layout_for, pdq_kind
+from accord.matching.index_layout import Layout, layout_for, pdq_kind
 from accord.matching.index_ring import Ring, sections
 from accord.matching.vector_index import VectorIndex
 from accord.matching.vector_layout import vector_kind
@@ -27,11 +27,12 @@ from accord.native import allocate
 from accord.registry.columns import Bytes, Rows, Run, Values
 from accord.registry.listings import SCHEMES, Registry, Snapshot
 from accord.scan.index_file import Disk, IndexFile, Mark
-from accord.statements.batch import WIDTHS
+from accord.statements.batch import VIEW_WIDTHS, WIDTHS
 from accord.wire.errors import Malformed, Unavailable, Unproven
 
 FILE: Final = "pdq.index"
 VECTOR_FILE: Final = "photodna.index"
+VIEW_FILE: Final = "{}.index"
 COLUMN_FILE: Final = "{}.column"
 ROWS_MIN: Final = 100_000  # Fewer are built in 40 ms: not worth a file.
 CHANGED_SHARE: Final = 32  # Merged when one row in so many was gained or lost; at least ...
@@ -96,6 +97,12 @@ class IndexStore:
             )
             for scheme in SCHEMES
         }
+        self._views = {
+            scheme: _Watched(
+                IndexFile(directory / VIEW_FILE.format(scheme), pdq_kind(), disk), Ring.open
+            )
+            for scheme in VIEW_WIDTHS
+        }
         self._writing: threading.Thread | None = None
 
     def load(self, whole: bool = True) -> Ring:
@@ -114,9 +121,17 @@ class IndexStore:
         Memory: 100 bytes a row for a moment, beside what is given; none of it stays.
         Raises: Unavailable, if the disk refuses or another process writes; the old file stands.
         """
+        self._write_made(self._rings, rows, bits)
+
+    def write_views(self, scheme: str, rows: Rows, bits: Bytes) -> None:
+        """As `write`, of views, a row as often as it has them. Raises: Unavailable."""
+        self._write_made(self._views[scheme], rows, bits)
+
+    @staticmethod
+    def _write_made(watched: "_Watched[Layout, Ring]", rows: Rows, bits: Bytes) -> None:
         layout = layout_for(len(rows))
         made = sections(layout, rows, bits, lambda _, size: allocate(size))
-        self._rings.file.replace(layout, made)
+        watched.file.replace(layout, made)
 
     def write_ring(self, ring: Ring) -> None:
         """Put a PDQ index from memory at its name: the same bytes. Raises: Unavailable."""
@@ -137,7 +152,20 @@ class IndexStore:
         return Bases(
             self._rings.newest(count, lambda ring: fits(ring, snapshot)),
             self._vectors.newest(count, lambda index: vectors_fit(index, snapshot)),
+            self._newest_views(snapshot),
         )
+
+    def _newest_views(self, snapshot: Snapshot) -> dict[str, Ring]:
+        found: dict[str, Ring] = {}
+        for scheme, watched in self._views.items():
+
+            def is_right(ring: Ring, scheme: str = scheme) -> bool:
+                return views_fit(ring, snapshot, scheme)
+
+            ring = watched.newest(snapshot.count, is_right)
+            if ring is not None:
+                found[scheme] = ring
+        return found
 
     def adopt(self, registry: Registry) -> bool:
         """Hold what the columns at their names have in them and no longer in the registry's own
@@ -169,6 +197,10 @@ class IndexStore:
         rows = len(index.vectors) + len(index.vector_delta)
         if self._is_due(self._vectors, rows, index.vectors_changed, index.vectors.is_mapped):
             yield partial(self._write_photodna, index)
+        for scheme, views in index.views.items():
+            rows, changed = len(views.base) + len(views.delta), index.views_changed(scheme)
+            if self._is_due(self._views[scheme], rows, changed, views.base.memory.readonly):
+                yield partial(self._write_viewed, scheme, index)
         for scheme, values in index.snapshot.values.items():
             is_mapped = len(values.base) > 0
             if self._is_due(self._columns[scheme], len(values), len(values.tail), is_mapped):
@@ -192,6 +224,13 @@ class IndexStore:
         self.write_vectors(
             VectorIndex.build(*index.merged("photodna")) if is_new else index.vectors
         )
+
+    def _write_viewed(self, scheme: str, index: MatchIndex) -> None:
+        base = index.views[scheme].base
+        if index.views_changed(scheme):
+            self.write_views(scheme, *index.merged_views(scheme))
+        else:
+            self._views[scheme].file.replace(base.layout, spans_of(base.memory, base.layout))
 
     def _write_values(self, scheme: str, values: Values) -> None:
         self.write_column(scheme, values.whole())
