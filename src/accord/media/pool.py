@@ -35,7 +35,7 @@ from accord.media.process import (
     TookTooLong,
     WorkerProcess,
 )
-from accord.media.worker import FINGERPRINTER, parse_answer
+from accord.media.worker import FINGERPRINTER, parse_answer, times_of
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.limits import (
     DECODE_WAIT_MS,
@@ -204,7 +204,8 @@ class DecoderPool:
         try:
             worker = self._ready(slot)
             try:
-                answer = parse_answer(worker.ask(data, self._wait_ms, decoding, meanwhile, steps))
+                wait_ms = self._wait_ms * times_of(decoding)
+                answer = parse_answer(worker.ask(data, wait_ms, decoding, meanwhile, steps))
             except TookTooLong:
                 worker.kill()
                 return UnhashableCode.TIMEOUT

@@ -31,7 +31,7 @@ from accord.media.lock import Refused, limits_only, lock_down
 from accord.media.warmup import FILM, SAMPLES, container_samples, load_charsets, scaled_sample
 from accord.wire import cbor
 from accord.wire.errors import Malformed
-from accord.wire.limits import DECODE_CPU_MS, DECODE_WAIT_MS, IMAGE_BYTES_MAX
+from accord.wire.limits import DECODE_CPU_MS, DECODE_WAIT_MS, IMAGE_BYTES_MAX, LISTING_TIMES
 from accord.wire.record import dump_record, load_record
 
 READY: Final = b"ready"
@@ -134,8 +134,9 @@ def run(
     while (received := _receive(inbox)) is not None:
         decoding, steps, data = received
         # The parent enforces the wall time; the alarm ends a worker whose parent is gone.
-        signal.setitimer(signal.ITIMER_REAL, 2 * DECODE_WAIT_MS / 1000)
-        signal.setitimer(signal.ITIMER_PROF, DECODE_CPU_MS / 1000)  # SIGPROF ends us.
+        times = times_of(decoding)
+        signal.setitimer(signal.ITIMER_REAL, 2 * times * DECODE_WAIT_MS / 1000)
+        signal.setitimer(signal.ITIMER_PROF, times * DECODE_CPU_MS / 1000)  # SIGPROF ends us.
         try:
             answer = look(data, decoding, steps)
         except MemoryError:
@@ -146,6 +147,11 @@ def run(
         signal.setitimer(signal.ITIMER_REAL, 0)
         _send(outbox, encode_answer(answer))
     return 0
+
+
+def times_of(decoding: Decoding) -> int:
+    """How many times the usual time a file may take."""
+    return LISTING_TIMES if decoding is Decoding.LISTING else 1
 
 
 def head_of(data: bytes, decoding: Decoding, steps: frozenset[Step]) -> bytes:

@@ -81,6 +81,7 @@ VIDEO_STREAMS_MAX: Final = 4  # Streams of pictures in one file: film, cover, ot
 LOOKS_MAX: Final = 16  # Pictures of a file that frames and patches are looked for in: 0.5 s of CPU.
 DECODE_CPU_MS: Final = 3_000  # CPU of one file, all threads: 50 Mpx take 0.5 to 2.
 DECODE_WAIT_MS: Final = 10_000  # Wall time of one file: that CPU on cores that others use too.
+LISTING_TIMES: Final = 5  # So much of both for a listing, whose patches are tried: 0.7 s more.
 DECODER_MEMORY_BYTES: Final = 1_250_000_000  # Address space of a worker; 50 Mpx WebP take 1,139 MB.
 DECODER_FILES_MAX: Final = 500  # Files before a decoder worker is recycled, if nobody says more.
 DECODER_FILES_LIMIT: Final = 2_000  # The most that may be said.

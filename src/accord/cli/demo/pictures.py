@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from PIL import Image, ImageDraw, ImageEnhance, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
 from accord.wire.errors import Malformed
 
@@ -76,6 +76,19 @@ def altered(raw: bytes) -> dict[str, bytes]:
         "JPEG quality 50": _jpeg(image, 50),
         "brightened": _jpeg(ImageEnhance.Brightness(image).enhance(1.25), 90),
         "small text on it": _jpeg(overlay, 90),
+    }
+
+
+def taken_apart(raw: bytes) -> dict[str, bytes]:
+    """Copies that no fingerprint of the whole picture meets. Shape: as `altered`."""
+    with Image.open(io.BytesIO(raw)) as opened:
+        image = opened.convert("RGB")
+    width, height = image.size
+    part = image.crop((width * 3 // 10, height // 5, width * 9 // 10, height * 4 // 5))
+    return {
+        "mirrored": _jpeg(ImageOps.mirror(image), 90),
+        "in a white border": _jpeg(ImageOps.expand(image, width // 8, "white"), 90),
+        "cut to 60 % of each side": _jpeg(part, 90),
     }
 
 

@@ -26,14 +26,16 @@ from accord.cli.demo.pictures import (
     ROCKET,
     Photo,
     altered,
+    taken_apart,
 )
 from accord.cli.demo.processes import run_accord
 from accord.cli.demo.world import CA, EAST, NL, NOORD, PLATFORM, WEST, ZUID, World, wait_for
-from accord.fingerprint import fingerprint_bytes
+from accord.fingerprint import Decoding, fingerprint_bytes
 from accord.ledger.epochs import epoch_of
 from accord.ledger.state import PLATFORMS
 from accord.registry import Registry
 from accord.replica.replica import Replica
+from accord.statements.batch import Listing
 from accord.statements.bodies import DisputeReason, RefRange
 from accord.statements.rules import ClassCode
 from accord.wire.errors import Unproven
@@ -76,10 +78,12 @@ def see(condition: object, what: str) -> None:
 
 @dataclass
 class Story:
-    """Plays the steps in order. `entries` remembers where each photograph was published."""
+    """Plays the steps in order. `entries` remembers where each photograph was published, and
+    `listings` as what."""
 
     world: World
     entries: dict[str, int] = field(default_factory=dict[str, int])
+    listings: dict[str, Listing] = field(default_factory=dict[str, Listing])
 
     def steps(self) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "found", self.found
@@ -95,6 +99,7 @@ class Story:
         yield "benign upload allowed", self.benign
         yield "listed picture blocked", self.blocked
         yield "altered copies blocked", self.altered_blocked
+        yield "parts and framed copies found", self.parts_found
         yield "tagged, not blocked, elsewhere", self.tagged
         yield "one agency alone blocks nothing", self.uncertified
         if self.world.drive_source is not None:
@@ -166,7 +171,8 @@ class Story:
         return ", ".join(f"{photo.name} by {agency}" for agency, photo in LISTED.items())
 
     def _publish(self, agency: MemberId, photo: Photo) -> int:
-        listing = listing_of(fingerprint_bytes(photo.read()), CLASS)
+        listing = listing_of(fingerprint_bytes(photo.read(), Decoding.LISTING), CLASS)
+        self.listings[photo.name] = listing
         published = self.world.desk(agency).publish([listing], [PLATFORMS_GROUP])
         self.entries[photo.name] = published.entries[0]
         return published.entries[0]
@@ -238,6 +244,16 @@ class Story:
                 seen.append(f"{photo.name} {what} ({distance} bits)")
         return "; ".join(seen)
 
+    def parts_found(self) -> str:
+        seen: list[str] = []
+        for photo in (COFFEE, GALAXIES):
+            for what, raw in taken_apart(photo.read()).items():
+                answer = self.world.screen(raw, "NL")
+                see(answer["decision"] == "match", f"{photo.name}, {what}: {answer['decision']}")
+                by = sorted({reason["algorithm"] for reason in answer["reasons"]})
+                seen.append(f"{photo.name} {what}: {answer['action']} ({', '.join(by)})")
+        return "; ".join(seen)
+
     def tagged(self) -> str:
         answer = self.world.screen(COFFEE.read(), "CA")
         see((answer["decision"], answer["action"]) == ("match", "tag"), str(answer)[:300])
@@ -305,9 +321,8 @@ class Story:
     def blind(self) -> str:
         """No fingerprint stands in any file of the node, in any spelling."""
         needles: list[bytes] = []
-        for photo in (*LISTED.values(), GRAVEL):
-            found = listing_of(fingerprint_bytes(photo.read()), CLASS)
-            for value in (found.pdq, found.md5, found.sha256):
+        for found in self.listings.values():
+            for value in (found.pdq, found.md5, found.sha256, *found.patches):
                 if value is not None:
                     needles += [value, value.hex().encode(), value[: len(value) // 2]]
         nodes = self.world.node_directories()
@@ -352,7 +367,8 @@ def lay_out(directory: Path) -> Path:
         for photo in photos:
             (folder / kind / photo.file).write_bytes(photo.read())
             if kind.startswith("blocked"):
-                for what, raw in altered(photo.read()).items():
+                copies = altered(photo.read()) | taken_apart(photo.read())
+                for what, raw in copies.items():
                     name = f"{photo.name}-{what.replace(' %', '').replace(' ', '-')}.jpg"
                     (folder / kind / name).write_bytes(raw)
     return folder
