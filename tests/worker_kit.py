@@ -46,6 +46,35 @@ BEHAVIOURS: Final[dict[bytes, Callable[[], object]]] = {
 }
 
 
+def asked(question: bytes) -> bytes:
+    """What the parent answers to a question about a film."""
+    send(question)
+    return read(int.from_bytes(read(4), "big"))
+
+
+def film_of(block: bytes) -> None:
+    send(ANSWER if asked(b"\xa1fwanted\x00") == block else b"no CBOR")
+
+
+def for_ever() -> None:
+    while True:
+        asked(b"\xa1fwanted\x00")
+
+
+# By a film's size.
+FILMS: Final[dict[int, Callable[[], object]]] = {
+    100: lambda: film_of(b"\x1a\x45\xdf\xa3" + bytes(96)),
+    101: lambda: asked(b"\xa1gwatched\x82\x05\x0a") or send(ANSWER),  # 5 of 10 ms.
+    102: lambda: film_of(b""),
+    103: lambda: asked(b"\xa1fwanted\x20") or send(ANSWER),  # Block -1.
+    104: lambda: os.kill(os.getpid(), signal.SIGPROF),
+    105: lambda: os.kill(os.getpid(), 9),
+    106: lambda: time.sleep(3600),
+    107: for_ever,
+    108: lambda: asked(b"\xa1fwanted\x19\xff\xff") or send(ANSWER),  # Beyond its end.
+}
+
+
 def main() -> None:
     if sys.argv[1:] == ["dies at start"]:
         os._exit(3)
@@ -54,7 +83,10 @@ def main() -> None:
     send(b"ready")
     while True:
         data = read(int.from_bytes(read(4), "big"))  # How to decode, by which steps, the file.
-        BEHAVIOURS[data[2:3]]()
+        if data[:1] == b"v":
+            FILMS[int.from_bytes(data[2:], "big")]()
+        else:
+            BEHAVIOURS[data[2:3]]()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Films: what is kept of them, in which copies it is met again, and what is not seen of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -8,8 +9,9 @@ import pytest
 from PIL import Image
 
 from accord.fingerprint import Examined, distance_bits, examine
+from accord.fingerprint.source import BytesSource
 from accord.fingerprint.types import UnhashableCode
-from accord.fingerprint.video import BytesSource, examine_video
+from accord.fingerprint.video import examine_video
 from accord.fingerprint.video_formats import CODECS, DEMUXERS, video_format_of
 from accord.wire.limits import PDQ_QUALITY_MIN, VIDEO_FRAMES_MAX
 from archives_kit import zipped
@@ -106,6 +108,15 @@ def test_an_animation_meets_its_film(name: str) -> None:
     found = examine(animated([half(frame) for frame in frames()[::5]], name, 5))
     assert isinstance(found, Examined)
     assert share(found, original()) > 0.8
+
+
+def test_a_mirrored_film_is_met_by_its_variants() -> None:
+    mirrored = [frame.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for frame in frames()]
+    found = seen(film(mirrored))
+    turned = [
+        replace(view, bits=view.look.variants[:32]) for view in found.pdq if view.look.variants
+    ]
+    assert share(replace(found, pdq=tuple(turned)), original()) == 1.0
 
 
 def test_a_frame_is_its_picture() -> None:

@@ -1,13 +1,34 @@
 """Films through real locked workers: every container and codec, damage, and no further call."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from accord.fingerprint import Fingerprinted, Unhashable, fingerprint_bytes
-from accord.media import DecoderPool
+import worker_kit
+from accord.fingerprint import (
+    Fingerprinted,
+    Unhashable,
+    UnhashableCode,
+    digests_of,
+    fingerprint_bytes,
+)
+from accord.media import DecoderPool, StoredFilm, read_file
+from accord.media.films import (
+    BLOCK_BYTES,
+    AskedSource,
+    SourceFailed,
+    Wanted,
+    Watched,
+    encode_question,
+    parse_question,
+)
+from accord.wire import cbor
+from accord.wire.errors import Malformed, Unavailable
 from video_kit import FORMS, film, walk
 
 
@@ -37,6 +58,114 @@ def pool() -> Iterator[DecoderPool]:
 def test_a_locked_worker_answers_as_the_pure_function_does(pool: DecoderPool, form: str) -> None:
     data = film(frames(), form)
     assert pool.fingerprint(data) == fingerprint_bytes(data)
+
+
+def of_size(size: int) -> bytes:
+    """What the odd workers take for a film of theirs."""
+    return b"\x1a\x45\xdf\xa3" + bytes(size - 4)
+
+
+def odd(wait_ms: int = 5_000, **options: int) -> DecoderPool:
+    return DecoderPool(1, argv=worker_kit.ARGV, wait_ms=wait_ms, **options)
+
+
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [
+        (100, "image.too_flat"),  # It got its block.
+        (101, "image.too_flat"),  # It said how far it was.
+        (102, "video.crashed"),
+        (103, "video.crashed"),
+        (104, "video.timeout"),
+        (105, "video.crashed"),
+        (106, "video.timeout"),
+        (107, "video.timeout"),
+        (108, "image.too_flat"),  # Beyond the end there is nothing, and no harm.
+    ],
+)
+def test_a_worker_that_dies_hangs_or_lies_about_a_film(size: int, code: str) -> None:
+    told: list[tuple[int, int]] = []
+    data = of_size(size)
+    with odd(wait_ms=300, film_wait_ms=600) as pool:
+        started = time.monotonic()
+        answer = pool.fingerprint(data, progress=lambda done, of: told.append((done, of)))
+        assert answer == Unhashable(UnhashableCode(code), digests_of(data))
+        assert time.monotonic() - started < 3.0
+        again = pool.fingerprint(b"a")
+        assert isinstance(again, Unhashable)
+        assert again.code is UnhashableCode.TOO_FLAT
+    assert told == ([(5, 10)] if size == 101 else [])
+
+
+def test_of_several_workers_one_is_left_to_pictures() -> None:
+    with (
+        DecoderPool(2, argv=worker_kit.ARGV, wait_ms=1_500, queue_wait_ms=100) as pool,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        first = threads.submit(pool.fingerprint, of_size(106))
+        while not first.running():
+            time.sleep(0.001)
+        time.sleep(0.05)  # Until it has the place: nothing outside tells.
+        with pytest.raises(Unavailable) as caught:
+            pool.fingerprint(of_size(106))
+        assert caught.value.code == "media.busy"
+        answer = pool.fingerprint(b"a")
+        assert isinstance(answer, Unhashable)
+        assert answer.code is UnhashableCode.TOO_FLAT
+        assert not first.done()
+
+
+def test_a_film_on_a_disk_is_read_a_part_at_a_time(pool: DecoderPool, tmp_path: Path) -> None:
+    data = film(walk(4, 4.0), "mov rle")  # Large for what it is.
+    assert len(data) > 4_000_000
+    path = tmp_path / "film"
+    path.write_bytes(data)
+    found = read_file(path, bytes_max=1_000)
+    assert found == StoredFilm(path)
+    assert isinstance(found, StoredFilm)
+    told: list[tuple[int, int]] = []
+    answer = pool.fingerprint(found, progress=lambda done, of: told.append((done, of)))
+    assert answer == fingerprint_bytes(data)
+    with path.open("r+b") as file:
+        file.truncate(1_000_000)
+        with found.opened() as opened:
+            file.truncate(100)
+            with pytest.raises(SourceFailed):
+                opened.read(0, 200)
+    path.unlink()
+    assert pool.fingerprint(found) == Unhashable(UnhashableCode.UNREADABLE, None)
+    path.write_bytes(bytes(2_000))
+    assert read_file(path, bytes_max=1_000) == Unhashable(UnhashableCode.TOO_LARGE, None)
+
+
+def test_questions_are_exact() -> None:
+    for question in (Wanted(0), Wanted(2**40), Watched(1, 2)):
+        assert parse_question(encode_question(question)) == question
+    assert parse_question(cbor.encode({"code": "image.too_flat"})) is None
+    for odd_one in (
+        {"wanted": -1},
+        {"wanted": 1, "more": 1},
+        {"watched": 1},
+        {"watched": [1, 2, 3]},
+    ):
+        with pytest.raises(Malformed):
+            parse_question(cbor.encode(odd_one))
+
+
+def test_blocks_are_asked_for_once_while_they_are_near() -> None:
+    data = bytes(range(251)) * 20_000
+    asked: list[int] = []
+
+    def ask(number: int) -> bytes:
+        asked.append(number)
+        return data[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
+
+    source = AskedSource(len(data), ask)
+    assert source.read(BLOCK_BYTES - 10, 20) == data[BLOCK_BYTES - 10 : BLOCK_BYTES + 10]
+    assert source.read(0, 100) == data[:100]
+    assert source.read(len(data) - 5, 100) == data[-5:]
+    assert source.read(len(data), 5) == b""
+    assert asked == [0, 1, 4]
 
 
 @pytest.mark.parametrize("form", ["mp4 h264", "mkv h264", "ts h264", "avi mpeg4", "flv", "ogg vp8"])

@@ -7,7 +7,8 @@ import av
 import pytest
 
 from accord.fingerprint import Examined, distance_bits
-from accord.fingerprint.video import BytesSource, examine_video
+from accord.fingerprint.source import BytesSource
+from accord.fingerprint.video import examine_video
 from accord.fingerprint.video_pixels import luma_of, pdq_of_luma
 from accord.wire.limits import PDQ_QUALITY_MIN
 from reference_kit import reference_dir
@@ -38,7 +39,7 @@ def test_each_frame_has_the_references_hash(name: str) -> None:
     with av.open(io.BytesIO(path.read_bytes()), format="mov") as container:
         frames = container.decode(video=0)
         for frame, (quality, bits, time_s) in zip(frames, wanted, strict=True):
-            found = pdq_of_luma(luma_of(frame))
+            found = pdq_of_luma(luma_of(frame)).fingerprint
             assert abs(found.quality - quality) <= 1
             assert frame.time == pytest.approx(time_s, abs=0.001)
             if min(quality, found.quality) >= PDQ_QUALITY_MIN:

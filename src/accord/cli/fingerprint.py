@@ -8,14 +8,22 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from accord.cli.options import InsecureDecoder
 
@@ -27,9 +35,10 @@ if TYPE_CHECKING:
 EXIT_SOME_UNHASHABLE = 1
 _AHEAD_PER_JOB = 4  # Files read ahead of the output: enough to keep workers busy, few in memory.
 
-_HELP = """Print the fingerprints of pictures, one JSON line for each file, in a stable order.
+_HELP = """Print the fingerprints of pictures and films, one JSON line a file, in a stable order.
 
-Directories are walked. A line says `"ok": true` and the fingerprints, or `"ok": false`, a code and
+Directories are walked. A line says `"ok": true` and the fingerprints (a film's `frames` with their
+`time_ms`, and the film's `duration_ms`), or `"ok": false`, a code and
 a reason. Pictures in archives and office documents say their `member`; `unseen` says what of a file
 could not be looked at.
 
@@ -79,7 +88,7 @@ def fingerprint(
         _bar() as bar,
     ):
         task = bar.add_task("Fingerprinting", total=len(found))
-        for path, answer in _answers(pool, found):
+        for path, answer in _answers(pool, found, bar):
             line = line_of(path, answer)
             sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
             sys.stdout.flush()  # A reader at a pipe's other end sees each file at once.
@@ -111,6 +120,7 @@ def line_of(path: Path, answer: "Fingerprinted | Unhashable") -> dict[str, objec
         "width": answer.facts.width,
         "height": answer.facts.height,
         "frame_count": answer.facts.frames,
+        **({"duration_ms": answer.facts.duration_ms} if answer.facts.duration_ms else {}),
         "frames": [_frame(view) for view in answer.pdq],
     } | _unseen(answer)
 
@@ -143,7 +153,7 @@ def _frame(view: "FramePdq") -> dict[str, object]:
 
 
 def _answers(
-    pool: "DecoderPool", found: "Iterable[Path | Unlisted]"
+    pool: "DecoderPool", found: "Iterable[Path | Unlisted]", bar: Progress
 ) -> "Iterator[tuple[Path, Fingerprinted | Unhashable]]":
     """Each file's answer in the order of `found`, with a bounded number of files in memory."""
     from accord.media import Unlisted  # noqa: PLC0415  (see the top)
@@ -153,7 +163,7 @@ def _answers(
     try:
         for item in found:
             path = item.path if isinstance(item, Unlisted) else item
-            ahead.append((path, threads.submit(_answer, pool, item)))
+            ahead.append((path, threads.submit(_answer, pool, item, bar)))
             if len(ahead) > _AHEAD_PER_JOB * pool.workers:
                 path, future = ahead.popleft()
                 yield path, future.result()
@@ -163,14 +173,37 @@ def _answers(
         threads.shutdown(cancel_futures=True)  # An interrupt waits for the files in work alone.
 
 
-def _answer(pool: "DecoderPool", item: "Path | Unlisted") -> "Fingerprinted | Unhashable":
+def _answer(
+    pool: "DecoderPool", item: "Path | Unlisted", bar: Progress
+) -> "Fingerprinted | Unhashable":
     from accord.fingerprint import Unhashable, UnhashableCode  # noqa: PLC0415  (see the top)
     from accord.media import Unlisted, read_file  # noqa: PLC0415
 
     if isinstance(item, Unlisted):
         return Unhashable(UnhashableCode.UNREADABLE, None)
     data = read_file(item)
-    return data if isinstance(data, Unhashable) else pool.fingerprint(data)
+    if isinstance(data, Unhashable):
+        return data
+    with _film_bar(bar) as progress:
+        return pool.fingerprint(data, progress=progress)
+
+
+@contextmanager
+def _film_bar(bar: Progress) -> "Iterator[Callable[[int, int], None]]":
+    """A line for a film that takes a while, in seconds of film; none for anything else."""
+    tasks: list[TaskID] = []
+
+    def progress(done_ms: int, of_ms: int) -> None:
+        if not tasks:
+            tasks.append(bar.add_task("A film, in s", total=None))
+        total = max(of_ms, done_ms) // 1000
+        bar.update(tasks[0], completed=done_ms // 1000, total=total)
+
+    try:
+        yield progress
+    finally:
+        for task in tasks:
+            bar.remove_task(task)
 
 
 def _bar() -> Progress:

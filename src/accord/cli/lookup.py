@@ -158,7 +158,13 @@ def _answers(
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     from accord.fingerprint import Unhashable, UnhashableCode  # noqa: PLC0415  (slow to load)
     from accord.matching import query_of  # noqa: PLC0415
-    from accord.media import DecoderPool, Unlisted, read_file, walk  # noqa: PLC0415
+    from accord.media import (  # noqa: PLC0415
+        DecoderPool,
+        StoredFilm,
+        Unlisted,
+        read_file,
+        walk,
+    )
     from accord.scan.contract import fingerprints_view  # noqa: PLC0415
 
     with DecoderPool(1, insecure=insecure) as pool:
@@ -168,7 +174,9 @@ def _answers(
             data = unread if isinstance(item, Unlisted) else read_file(item)
             if isinstance(data, Unhashable):
                 yield path, _unseen(data.code.value)
-            elif send_bytes:
+            elif send_bytes and isinstance(data, StoredFilm):  # More than a gateway takes.
+                yield path, _unseen(UnhashableCode.TOO_LARGE.value)
+            elif send_bytes and isinstance(data, bytes):
                 yield path, gateway.send(data, facts)
             else:
                 query = query_of(pool.fingerprint(data))  # What was read has digests at least.

@@ -7,7 +7,16 @@ and never an empty fingerprint. It decodes in the calling process: on bytes from
 Entry points: `fingerprint_bytes`, `examine`, `digests_of`. Rules: docs/spec/fingerprint.md.
 """
 
-from accord.fingerprint.decode import FORMATS, answer_of, digests_of, examine, fingerprint_bytes
+from accord.fingerprint.decode import (
+    FORMATS,
+    answer_of,
+    digests_in,
+    digests_of,
+    examine,
+    examine_film,
+    fingerprint_bytes,
+)
+from accord.fingerprint.source import BytesSource, Source
 from accord.fingerprint.types import (
     REASONS,
     Decoding,
@@ -26,6 +35,7 @@ from accord.fingerprint.types import (
 __all__ = [
     "FORMATS",
     "REASONS",
+    "BytesSource",
     "Decoding",
     "Digests",
     "Examined",
@@ -33,12 +43,15 @@ __all__ = [
     "Fingerprinted",
     "FramePdq",
     "MediaFacts",
+    "Source",
     "Unhashable",
     "UnhashableCode",
     "Unseen",
     "answer_of",
+    "digests_in",
     "digests_of",
     "distance_bits",
     "examine",
+    "examine_film",
     "fingerprint_bytes",
 ]

@@ -43,7 +43,7 @@ _PACKED: Final[tuple[tuple[bytes, ContainerName], ...]] = (
 )
 _ZIP_MEMBER: Final = b"PK\x01\x02"
 _ZIP_END: Final = b"PK\x05\x06"
-_ZIP_END_WITHIN: Final = 22 + 65_535  # The end record and the longest comment.
+ZIP_END_WITHIN: Final = 22 + 65_535  # The end record and the longest comment.
 _ZIP_ENCRYPTED: Final = 0x1
 _DOCUMENT_PARTS: Final = frozenset({"[Content_Types].xml", "mimetype"})
 _MARKUP: Final = (b"<", b"\xef\xbb\xbf<")
@@ -78,7 +78,7 @@ def container_of(data: bytes) -> ContainerName | None:
 
 def has_zip_at_end(data: bytes) -> bool:
     """Whether a zip's end record is where unpackers look for it, whatever comes before."""
-    at = data.rfind(_ZIP_END, max(0, len(data) - _ZIP_END_WITHIN))
+    at = data.rfind(_ZIP_END, max(0, len(data) - ZIP_END_WITHIN))
     return at >= 0 and data.find(_ZIP_MEMBER, 0, at) >= 0
 
 

@@ -12,14 +12,20 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
 import pillow_heif
 from PIL import IcoImagePlugin, Image, MpoImagePlugin, UnidentifiedImageError
 
-from accord.fingerprint.containers import ContainerName, container_of, has_zip_at_end, members_of
+from accord.fingerprint.containers import (
+    ZIP_END_WITHIN,
+    ContainerName,
+    container_of,
+    has_zip_at_end,
+    members_of,
+)
 from accord.fingerprint.embedded import beside
 from accord.fingerprint.formats import ANIMATED, FORMATS, FormatName, format_of, is_cut
 from accord.fingerprint.jpeg import scaled_fingerprint
@@ -27,6 +33,7 @@ from accord.fingerprint.ladder import Step
 from accord.fingerprint.looking import NO_STEPS, Looking, variants_in
 from accord.fingerprint.pixels import Shown, fingerprints_of, pdq_of, shown_of
 from accord.fingerprint.second import is_used
+from accord.fingerprint.source import BytesSource, Source
 from accord.fingerprint.types import (
     VIEWS_MAX,
     Decoding,
@@ -57,8 +64,9 @@ from accord.wire.limits import (
     VIDEO_PIXELS_MAX,
 )
 
-__all__ = ["FORMATS", "digests_of", "examine", "fingerprint_bytes"]
+__all__ = ["FORMATS", "digests_of", "examine", "examine_film", "fingerprint_bytes"]
 
+Tell = Callable[[int, int], None]
 _PLUGINS: Final = (IcoImagePlugin, MpoImagePlugin)  # Else loaded at first use, which is too late.
 pillow_heif.register_heif_opener(thumbnails=False)  # HEIF alone: AVIF is Pillow's own.
 
@@ -107,11 +115,17 @@ def answer_of(digests: Digests, answer: Examined | UnhashableCode) -> Fingerprin
 
 def digests_of(data: bytes) -> Digests:
     """MD5 and SHA-1 because the exchanged lists carry them; nothing here trusts them."""
-    return Digests(
-        hashlib.md5(data, usedforsecurity=False).digest(),
-        hashlib.sha1(data, usedforsecurity=False).digest(),
-        hashlib.sha256(data).digest(),
-    )
+    return digests_in([data])
+
+
+def digests_in(parts: Iterable[bytes]) -> Digests:
+    """`digests_of` a file that comes in parts."""
+    md5, sha1 = hashlib.md5(usedforsecurity=False), hashlib.sha1(usedforsecurity=False)
+    sha256 = hashlib.sha256()
+    for part in parts:
+        for digest in (md5, sha1, sha256):
+            digest.update(part)
+    return Digests(md5.digest(), sha1.digest(), sha256.digest())
 
 
 def examine(
@@ -129,6 +143,11 @@ def examine(
         answer = replace(answer, unseen=Unseen(UnhashableCode.LOOKS))
     if not is_used():
         return answer
+    return _second_asked(answer)
+
+
+def _second_asked(answer: Examined | UnhashableCode) -> Examined | UnhashableCode:
+    """Unseen, where a view has no second fingerprint though one is made here."""
     lacking = (
         view.member
         for view in (answer.pdq if isinstance(answer, Examined) else ())
@@ -138,6 +157,18 @@ def examine(
     if member is None or not isinstance(answer, Examined) or answer.unseen is not None:
         return answer
     return replace(answer, unseen=Unseen(UnhashableCode.FINGERPRINTER, member))
+
+
+def examine_film(source: Source, tell: Tell) -> Examined | UnhashableCode:
+    """`examine` of a film that is not in memory; `tell` hears how many ms of how many are seen."""
+    from accord.fingerprint.video import examine_video  # noqa: PLC0415  (see `_examine_video`)
+
+    answer = examine_video(source, tell=tell)
+    if not isinstance(answer, Examined) or answer.unseen is not None:
+        return answer
+    if has_zip_at_end(source.read(max(0, source.size - ZIP_END_WITHIN), ZIP_END_WITHIN)):
+        return replace(answer, unseen=Unseen(UnhashableCode.ARCHIVE_NOT_READABLE))
+    return _second_asked(answer) if is_used() else answer
 
 
 def _examine(data: bytes, looking: Looking) -> Examined | UnhashableCode:
@@ -231,7 +262,7 @@ def _examine_video(data: bytes, pixels_max: int) -> Examined | UnhashableCode:
     if video_format_of(data[:HEAD_BYTES]) is None:
         return UnhashableCode.UNKNOWN_FORMAT
     # Here and not above: FFmpeg is large, and few of those who import this module decode at all.
-    from accord.fingerprint.video import BytesSource, examine_video  # noqa: PLC0415
+    from accord.fingerprint.video import examine_video  # noqa: PLC0415
 
     return examine_video(BytesSource(data), pixels_max)
 

@@ -13,7 +13,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple
 
 import av
 import av.logging
@@ -25,10 +25,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from accord.fingerprint.distinct import Distinct
+from accord.fingerprint.looking import variants_in
+from accord.fingerprint.pdq import Hashed
+from accord.fingerprint.source import Source
 from accord.fingerprint.types import (
     Examined,
-    Fingerprint,
     FramePdq,
+    Look,
     MediaFacts,
     UnhashableCode,
     Unseen,
@@ -78,33 +81,6 @@ _OPTIONS: Final = {
 _PICTURES: Final = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
 
 
-class Source(Protocol):
-    """A file, wherever its bytes are. One caller at a time."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        ...
-
-    def read(self, offset: int, size: int) -> bytes:
-        """So many bytes, or what there is of them."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class BytesSource:
-    """A file in memory."""
-
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def read(self, offset: int, size: int) -> bytes:
-        return self.data[offset : offset + size]
-
-
 Tell = Callable[[int, int], None]  # How many ms of how many are seen; at every decoded frame.
 
 
@@ -134,12 +110,19 @@ def examine_video(
     return viewing.answer()
 
 
+class _Seen(NamedTuple):
+    """What a frame came to."""
+
+    hashed: Hashed
+    photodna: bytes | None
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A kept frame, and what lies within the bars known when it was seen: PDQ and PhotoDNA."""
+    """A kept frame, and what lies within the bars known when it was seen."""
 
-    whole: tuple[Fingerprint, bytes | None]
-    inner: tuple[Fingerprint, bytes | None] | None
+    whole: _Seen
+    inner: _Seen | None
     bars: Margins | None
 
 
@@ -234,9 +217,9 @@ class _Viewing:
             if kept.inner is not None and kept.bars == bars:
                 self._view(index, time_ms, kept.inner)
 
-    def _view(self, index: int, time_ms: int, shown: tuple[Fingerprint, bytes | None]) -> None:
-        found, photodna = shown
-        view = FramePdq(index, time_ms, found.bits, found.quality, photodna=photodna)
+    def _view(self, index: int, time_ms: int, shown: _Seen) -> None:
+        found, look = shown.hashed.fingerprint, Look(variants_in(shown.hashed))
+        view = FramePdq(index, time_ms, found.bits, found.quality, 0, shown.photodna, look)
         self.views.append(view)
 
 
@@ -391,18 +374,18 @@ class _Stream:
             height, width = luma.pixels.shape
             viewing.looked, viewing.size = True, (width, height)
         whole = pdq_of_luma(luma)
+        found = whole.fingerprint
         self._distinct.looked_at(time_ms)
-        if whole.quality >= PDQ_QUALITY_MIN and self._distinct.is_new(whole.bits):
+        if found.quality >= PDQ_QUALITY_MIN and self._distinct.is_new(found.bits):
             bars = self._bars.seen(luma)
             inner = None if bars is None else pdq_of_luma(trimmed(luma, bars))
+            is_shown = inner is not None and inner.fingerprint.quality >= PDQ_QUALITY_MIN
             kept = _Kept(
-                (whole, photodna_of(frame)),
-                None
-                if inner is None or inner.quality < PDQ_QUALITY_MIN
-                else (inner, photodna_of(frame, bars)),
+                _Seen(whole, photodna_of(frame)),
+                _Seen(inner, photodna_of(frame, bars)) if inner is not None and is_shown else None,
                 bars,
             )
-            self._distinct.keep(time_ms, whole.bits, kept)
+            self._distinct.keep(time_ms, found.bits, kept)
 
     def _time_ms(self, frame: VideoFrame) -> int:
         base = self._stream.time_base

@@ -14,10 +14,9 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from accord.fingerprint import second
-from accord.fingerprint.pdq import NOTHING, SIDE_MIN, STRIP_ROWS, Strip
+from accord.fingerprint.pdq import NOTHING, SIDE_MIN, STRIP_ROWS, Hashed, Strip
 from accord.fingerprint.pdq_native import kernel_of
 from accord.fingerprint.resample import shrunk
-from accord.fingerprint.types import Fingerprint
 
 _KERNEL: Final = kernel_of()
 # 8-bit formats whose first plane is luma. "j" is full range; else the frame says which it is.
@@ -58,17 +57,17 @@ def luma_of(frame: VideoFrame) -> Luma:
     return Luma(pixels if turns == 0 else np.ascontiguousarray(np.rot90(pixels, turns)), is_full)
 
 
-def pdq_of_luma(luma: Luma) -> Fingerprint:
+def pdq_of_luma(luma: Luma) -> Hashed:
     """Levels are spread after the filter, where nothing is rounded to whole ones any more."""
     height, width = luma.pixels.shape
     if min(width, height) < SIDE_MIN:
-        return NOTHING.fingerprint
+        return NOTHING
     grey = luma.pixels[:, :, None]
     strips = (grey[top : top + STRIP_ROWS] for top in range(0, height, STRIP_ROWS))
     grid = _KERNEL.grid(strips, width, height)
     if not luma.is_full:
         grid = (grid - _BLACK) * _SPREAD
-    return _KERNEL.hashed(grid).fingerprint
+    return _KERNEL.hashed(grid)
 
 
 def photodna_of(frame: VideoFrame, bars: "Margins | None" = None) -> bytes | None:

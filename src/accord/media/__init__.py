@@ -6,8 +6,18 @@ crash touch another's answer.
 Entry points: `DecoderPool`, `walk`, `read_file`; `named_in`, the fingerprinter a home names.
 """
 
+from accord.media.films import StoredFilm
 from accord.media.fingerprinters import Named, load_named, named_in
 from accord.media.pool import DecoderPool
 from accord.media.walk import Unlisted, read_file, walk
 
-__all__ = ["DecoderPool", "Named", "Unlisted", "load_named", "named_in", "read_file", "walk"]
+__all__ = [
+    "DecoderPool",
+    "Named",
+    "StoredFilm",
+    "Unlisted",
+    "load_named",
+    "named_in",
+    "read_file",
+    "walk",
+]

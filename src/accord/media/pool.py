@@ -15,17 +15,21 @@ from types import TracebackType
 from typing import Final, Self
 
 from accord.fingerprint import (
+    BytesSource,
     Decoding,
     Digests,
     Examined,
     Fingerprinted,
+    Source,
     Unhashable,
     UnhashableCode,
     answer_of,
+    digests_in,
     digests_of,
 )
 from accord.fingerprint.ladder import Step
 from accord.fingerprint.looking import NO_STEPS
+from accord.media.films import Progress, SourceFailed, StoredFilm, is_film, nobody
 from accord.media.fingerprinters import Named
 from accord.media.lock import is_weak
 from accord.media.process import (
@@ -44,6 +48,7 @@ from accord.wire.limits import (
     DECODER_QUEUE_MAX,
     DECODER_QUEUE_WAIT_MS,
     IMAGE_BYTES_MAX,
+    VIDEO_WAIT_MS,
 )
 
 _log: Final = logging.getLogger(__name__)
@@ -64,6 +69,7 @@ class DecoderPool:
         fingerprinter: Named | None = None,
         argv: Sequence[str] | None = None,
         wait_ms: int = DECODE_WAIT_MS,
+        film_wait_ms: int = VIDEO_WAIT_MS,
         files_max: int = DECODER_FILES_MAX,
         queue_max: int = DECODER_QUEUE_MAX,
         queue_wait_ms: int = DECODER_QUEUE_WAIT_MS,
@@ -79,6 +85,7 @@ class DecoderPool:
             self._argv += (FINGERPRINTER + fingerprinter.as_argument(),)
         self._report = ""
         self._wait_ms = wait_ms
+        self._film_wait_ms = film_wait_ms
         self._files_max = files_max
         self._queue_wait_s = queue_wait_ms / 1000
         # One slot a worker; None is a worker not started yet. Last in first out keeps few warm.
@@ -86,6 +93,7 @@ class DecoderPool:
         for _ in range(workers):
             self._slots.put(None)
         self._places = threading.BoundedSemaphore(workers + queue_max)
+        self._films = threading.BoundedSemaphore(max(1, workers - 1))
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decoder-pool")
         self._closing = threading.Lock()
         self._is_closed = False
@@ -105,12 +113,15 @@ class DecoderPool:
 
     def fingerprint(
         self,
-        data: bytes,
+        data: bytes | StoredFilm,
         decoding: Decoding = Decoding.EXACT,
         digests: Digests | None = None,
         steps: frozenset[Step] = NO_STEPS,
+        progress: Progress = nobody,
     ) -> Fingerprinted | Unhashable:
         """All fingerprints of one file, or why there are none; `digests` if they are known.
+
+        `progress` hears how much of a film is seen.
 
         Raises: Unavailable `media.busy` when too many wait already or no worker comes free in
         time, `media.start` when workers do not start, `media.sandbox` when they cannot be locked,
@@ -118,13 +129,13 @@ class DecoderPool:
         """
         self._enter()
         try:
-            return self._fingerprint(data, decoding, digests, steps)
+            return self._fingerprint(data, decoding, digests, steps, progress)
         finally:
             self._places.release()
 
     async def fingerprint_async(
         self,
-        data: bytes,
+        data: bytes | StoredFilm,
         decoding: Decoding = Decoding.EXACT,
         digests: Digests | None = None,
         steps: frozenset[Step] = NO_STEPS,
@@ -177,11 +188,22 @@ class DecoderPool:
 
     def _fingerprint(
         self,
-        data: bytes,
+        data: bytes | StoredFilm,
         decoding: Decoding,
         digests: Digests | None,
         steps: frozenset[Step] = NO_STEPS,
+        progress: Progress = nobody,
     ) -> Fingerprinted | Unhashable:
+        if isinstance(data, StoredFilm):
+            try:
+                with data.opened() as film:
+                    answer = self._examine_film(film, progress)
+                    return answer_of(digests or digests_in(film.blocks()), answer)
+            except SourceFailed:
+                return Unhashable(UnhashableCode.UNREADABLE, None)
+        if is_film(data):
+            answer = self._examine_film(BytesSource(data), progress)
+            return answer_of(digests or digests_of(data), answer)
         if len(data) > IMAGE_BYTES_MAX:
             return Unhashable(UnhashableCode.TOO_LARGE, None)
 
@@ -199,19 +221,44 @@ class DecoderPool:
         meanwhile: Callable[[], None],
         steps: frozenset[Step],
     ) -> Examined | UnhashableCode:
+        wait_ms = self._wait_ms * times_of(decoding)
+        return self._answered(
+            lambda worker: worker.ask(data, wait_ms, decoding, meanwhile, steps),
+            UnhashableCode.TIMEOUT,
+            UnhashableCode.CRASHED,
+        )
+
+    def _examine_film(self, film: Source, progress: Progress) -> Examined | UnhashableCode:
+        """A film takes long: of several workers one is always left to pictures."""
+        if not self._films.acquire(timeout=self._queue_wait_s):
+            raise Unavailable("media.busy")
+        try:
+            return self._answered(
+                lambda worker: worker.watch(film, self._film_wait_ms, self._wait_ms, progress),
+                UnhashableCode.VIDEO_TIMEOUT,
+                UnhashableCode.VIDEO_CRASHED,
+            )
+        finally:
+            self._films.release()
+
+    def _answered(
+        self,
+        ask: Callable[[WorkerProcess], bytes],
+        timeout: UnhashableCode,
+        crashed: UnhashableCode,
+    ) -> Examined | UnhashableCode:
         slot = self._slot()
         kept: WorkerProcess | None = None
         try:
             worker = self._ready(slot)
             try:
-                wait_ms = self._wait_ms * times_of(decoding)
-                answer = parse_answer(worker.ask(data, wait_ms, decoding, meanwhile, steps))
+                answer = parse_answer(ask(worker))
             except TookTooLong:
                 worker.kill()
-                return UnhashableCode.TIMEOUT
+                return timeout
             except (Died, Malformed):
                 worker.kill()
-                return UnhashableCode.CRASHED
+                return crashed
             except BaseException:
                 worker.kill()  # An interrupt mid-answer: what comes next would be out of step.
                 raise

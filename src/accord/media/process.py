@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from accord.fingerprint import Decoding
+from accord.fingerprint import Decoding, Source
 from accord.fingerprint.ladder import Step
 from accord.fingerprint.looking import NO_STEPS
+from accord.media.films import BLOCK_BYTES, Progress, Wanted, parse_question
 from accord.media.lock import USER_VARIABLE
 from accord.media.worker import (
     ANSWER_BYTES_MAX,
@@ -27,6 +28,7 @@ from accord.media.worker import (
     NO_FINGERPRINTER,
     READY,
     REFUSED,
+    film_head_of,
     head_of,
 )
 from accord.wire.errors import Broken, Unavailable
@@ -139,6 +141,35 @@ class WorkerProcess:
             raise
         self.files_done += 1
         return answer
+
+    def watch(self, source: Source, wait_ms: int, silence_ms: int, progress: Progress) -> bytes:
+        """The raw answer for a film, whose parts the worker asks for; it says how far it is.
+
+        Units: `silence_ms` is the longest between two of its questions.
+
+        Raises: TookTooLong, Died; SourceFailed; Malformed. The worker is then of no more use.
+        """
+        deadline = time.monotonic() + wait_ms / 1000
+        said = self._told(film_head_of(source.size), b"", silence_ms)
+        while (question := parse_question(said)) is not None:
+            if time.monotonic() > deadline:
+                raise TookTooLong
+            part = b""
+            if isinstance(question, Wanted):
+                part = source.read(question.number * BLOCK_BYTES, BLOCK_BYTES)
+            else:
+                progress(question.done_ms, question.of_ms)
+            said = self._told(len(part).to_bytes(LENGTH_BYTES, "big"), part, silence_ms)
+        self.files_done += 1
+        return said
+
+    def _told(self, head: bytes, data: bytes, silence_ms: int) -> bytes:
+        try:
+            return self._exchange(head, data, silence_ms, _nothing)
+        except Died as err:
+            if self._ended_by(signal.SIGPROF):
+                raise TookTooLong from err
+            raise
 
     def _ended_by(self, number: signal.Signals) -> bool:
         """Whether a signal ended the worker whose pipe has closed."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accord.fingerprint import Unhashable, UnhashableCode
+from accord.fingerprint.video_formats import HEAD_BYTES, video_format_of
+from accord.media.films import StoredFilm
 from accord.wire.limits import IMAGE_BYTES_MAX
 
 _CHUNK_BYTES = 1 << 20
@@ -62,8 +64,11 @@ def _is_link_to_directory(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def read_file(path: Path, bytes_max: int = IMAGE_BYTES_MAX) -> bytes | Unhashable:
-    """A regular file's bytes; never waits for a FIFO and never reads more than `bytes_max`."""
+def read_file(path: Path, bytes_max: int = IMAGE_BYTES_MAX) -> bytes | StoredFilm | Unhashable:
+    """A regular file's bytes; never waits for a FIFO and never reads more than `bytes_max`.
+
+    A larger one that begins as a film is that film, which is read a part at a time.
+    """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError):  # ValueError: a name with a zero byte.
@@ -73,6 +78,8 @@ def read_file(path: Path, bytes_max: int = IMAGE_BYTES_MAX) -> bytes | Unhashabl
         if not stat.S_ISREG(about.st_mode):
             return Unhashable(UnhashableCode.UNREADABLE, None)
         if about.st_size > bytes_max:
+            if video_format_of(os.pread(file, HEAD_BYTES, 0)) is not None:
+                return StoredFilm(path)
             return Unhashable(UnhashableCode.TOO_LARGE, None)
         received = bytearray()
         while chunk := os.read(file, _CHUNK_BYTES):

@@ -4,9 +4,10 @@ Run as `python -m accord.media.worker` by `accord.media.pool` alone. It loads ev
 then gives up everything that decoding does not need (`lock`), then says it is ready and under
 what. It never sees a file's name and writes nothing but answers.
 Frames: 4 bytes length big-endian, then that many bytes. In: one byte that says how to decode
-(`DECODING_BYTES`), one that says by which steps to look (`STEPS`), and the file. Out: once, the
-word `READY` or `REFUSED`, a space and words for people; then canonical CBOR as `encode_answer`
-gives, one for each file in order.
+(`DECODING_BYTES`), one that says by which steps to look (`STEPS`), and the file; or `FILM_BYTE`, a
+zero and a film's size, whose parts are asked for (`films`). Out: once, the word `READY` or
+`REFUSED`, a space and words for people; then canonical CBOR as `encode_answer` gives, one for each
+file in order.
 """
 
 import codecs
@@ -15,6 +16,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import warnings
 import xml.etree.ElementTree
 from collections.abc import Callable, Sequence
@@ -24,14 +26,38 @@ import av.subtitles.stream
 import pillow_heif
 from PIL import AvifImagePlugin, Image, ImageCms, ImageColor
 
-from accord.fingerprint import Decoding, Examined, UnhashableCode, examine, second
+from accord.fingerprint import (
+    BytesSource,
+    Decoding,
+    Examined,
+    Source,
+    UnhashableCode,
+    examine,
+    examine_film,
+    second,
+)
 from accord.fingerprint.ladder import Step
+from accord.media.films import (
+    BLOCK_BYTES,
+    AskedSource,
+    Progress,
+    Wanted,
+    Watched,
+    encode_question,
+)
 from accord.media.fingerprinters import load, parse_argument
 from accord.media.lock import Refused, limits_only, lock_down
 from accord.media.warmup import FILM, SAMPLES, container_samples, load_charsets, scaled_sample
 from accord.wire import cbor
 from accord.wire.errors import Malformed
-from accord.wire.limits import DECODE_CPU_MS, DECODE_WAIT_MS, IMAGE_BYTES_MAX, LISTING_TIMES
+from accord.wire.limits import (
+    DECODE_CPU_MS,
+    DECODE_WAIT_MS,
+    IMAGE_BYTES_MAX,
+    LISTING_TIMES,
+    VIDEO_CPU_MS,
+    VIDEO_WAIT_MS,
+)
 from accord.wire.record import dump_record, load_record
 
 READY: Final = b"ready"
@@ -40,6 +66,9 @@ INSECURE: Final = "--insecure"
 FINGERPRINTER: Final = "--fingerprinter="  # And `fingerprinters.Named` as an argument.
 LENGTH_BYTES: Final = 4
 NO_FINGERPRINTER: Final = "fingerprinter"  # How a refusal begins that is about it.
+FILM_BYTE: Final = b"v"
+FILM_SIZE_BYTES: Final = 8
+_TELL_S: Final = 0.25  # The parent hears how far a film is, and that the worker is alive.
 DECODING_BYTES: Final = {Decoding.EXACT: b"e", Decoding.LISTING: b"l", Decoding.SCALED: b"s"}
 STEPS: Final = (Step.FULL, Step.FRAME, Step.PATCHES)  # By bit of the byte that says them.
 HEAD_BYTES: Final = LENGTH_BYTES + 2
@@ -105,6 +134,7 @@ def warm_up() -> None:
     examine(scaled_sample(), Decoding.SCALED)
     examine(scaled_sample(), Decoding.LISTING)
     examine(scaled_sample(), steps=frozenset(Step))
+    examine_film(BytesSource(FILM), _say_no_more)
     srgb = ImageCms.createProfile("sRGB")  # Colour management is loaded now, not by a hostile file.
     ImageCms.profileToProfile(Image.new("RGB", (1, 1)), srgb, srgb)
     for text in _TEXTS:
@@ -115,6 +145,10 @@ def warm_up() -> None:
     sys.unraisablehook = _say_nothing
 
 
+def _say_no_more(_done_ms: int, _of_ms: int) -> None:
+    """Of the sample's progress."""
+
+
 def _say_nothing(_: object) -> None:
     """Of an exception in a destructor."""
 
@@ -122,8 +156,9 @@ def _say_nothing(_: object) -> None:
 def run(
     look: Callable[[bytes, Decoding, frozenset[Step]], Examined | UnhashableCode],
     lock: Callable[[], str],
+    watch: Callable[[Source, Progress], Examined | UnhashableCode] = examine_film,
 ) -> int:
-    """Locks the process and answers with `look` until the pipe closes."""
+    """Locks the process and answers until the pipe closes: with `look`, of films with `watch`."""
     inbox, outbox = sys.stdin.buffer, sys.stdout.buffer
     try:
         report = lock()
@@ -132,6 +167,9 @@ def run(
         return 1
     _send(outbox, READY + f" {report}".encode())
     while (received := _receive(inbox)) is not None:
+        if isinstance(received, int):
+            _send(outbox, encode_answer(_watched(inbox, outbox, received, watch)))
+            continue
         decoding, steps, data = received
         # The parent enforces the wall time; the alarm ends a worker whose parent is gone.
         times = times_of(decoding)
@@ -160,10 +198,64 @@ def head_of(data: bytes, decoding: Decoding, steps: frozenset[Step]) -> bytes:
     return (len(data) + 2).to_bytes(LENGTH_BYTES, "big") + DECODING_BYTES[decoding] + bytes([named])
 
 
-def _receive(inbox: BinaryIO) -> tuple[Decoding, frozenset[Step], bytes] | None:
+def film_head_of(size: int) -> bytes:
+    """What says that a film of so many bytes is to be asked for."""
+    length = (2 + FILM_SIZE_BYTES).to_bytes(LENGTH_BYTES, "big")
+    return length + FILM_BYTE + b"\0" + size.to_bytes(FILM_SIZE_BYTES, "big")
+
+
+class _TooLong(Exception):
+    """A film took more CPU than one may."""
+
+
+def _watched(
+    inbox: BinaryIO,
+    outbox: BinaryIO,
+    size: int,
+    watch: Callable[[Source, Progress], Examined | UnhashableCode],
+) -> Examined | UnhashableCode:
+    """A film's answer: each decoded frame has the time of a picture, and all have a limit."""
+    begun_s, told_s = time.process_time(), time.monotonic()
+
+    def asked(question: Wanted | Watched) -> bytes:
+        _send(outbox, encode_question(question))
+        length = int.from_bytes(inbox.read(LENGTH_BYTES), "big")
+        found = inbox.read(length)
+        if len(found) < length or length > BLOCK_BYTES:
+            os._exit(0)  # The parent is gone.
+        return found
+
+    def tell(done_ms: int, of_ms: int) -> None:
+        nonlocal told_s
+        if time.process_time() - begun_s > VIDEO_CPU_MS / 1000:
+            raise _TooLong
+        signal.setitimer(signal.ITIMER_PROF, DECODE_CPU_MS / 1000)
+        if time.monotonic() - told_s >= _TELL_S:
+            told_s = time.monotonic()
+            asked(Watched(done_ms, of_ms))
+
+    signal.setitimer(signal.ITIMER_REAL, 2 * VIDEO_WAIT_MS / 1000)
+    signal.setitimer(signal.ITIMER_PROF, DECODE_CPU_MS / 1000)
+    try:
+        answer = watch(AskedSource(size, lambda number: asked(Wanted(number))), tell)
+    except _TooLong:
+        answer = UnhashableCode.VIDEO_TIMEOUT
+    except MemoryError:
+        answer = UnhashableCode.VIDEO_TOO_LARGE
+    except Exception:  # As in `run`.
+        answer = UnhashableCode.VIDEO_NOT_DECODABLE
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return answer
+
+
+def _receive(inbox: BinaryIO) -> tuple[Decoding, frozenset[Step], bytes] | int | None:
+    """How to decode and to look, and a file; or a film's size."""
     head = inbox.read(HEAD_BYTES)
     size = int.from_bytes(head[:LENGTH_BYTES], "big") - 2
     sign, named = head[LENGTH_BYTES:-1], head[-1:]
+    if sign == FILM_BYTE:
+        return int.from_bytes(inbox.read(size), "big") if size == FILM_SIZE_BYTES else None
     decoding = next((d for d, known in DECODING_BYTES.items() if known == sign), None)
     if decoding is None or len(head) < HEAD_BYTES or not 0 <= size <= IMAGE_BYTES_MAX:
         return None

@@ -28,7 +28,13 @@ from accord.wire.limits import BULK_AHEAD_PER_WORKER, BULK_FLUSH_FILES, BULK_REF
 
 # What a second look could mend: such an answer is given, but not remembered.
 PASSING: Final = frozenset(
-    {UnhashableCode.TIMEOUT, UnhashableCode.CRASHED, UnhashableCode.UNREADABLE}
+    {
+        UnhashableCode.TIMEOUT,
+        UnhashableCode.CRASHED,
+        UnhashableCode.VIDEO_TIMEOUT,
+        UnhashableCode.VIDEO_CRASHED,
+        UnhashableCode.UNREADABLE,
+    }
 )
 
 

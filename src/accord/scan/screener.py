@@ -23,7 +23,7 @@ from accord.fingerprint import Decoding, Fingerprinted, Unhashable
 from accord.fingerprint.ladder import Step as LadderStep
 from accord.follow.delta import FoldedEntry
 from accord.matching import Context, Decision, Place, Query, Screen, build_screen, query_of
-from accord.media import DecoderPool
+from accord.media import DecoderPool, StoredFilm
 from accord.registry import PlatformObligations, Registry
 from accord.replica.replica import Replica
 from accord.scan.index_store import IndexStore
@@ -202,7 +202,7 @@ class Screener:
     ) -> Screened:
         return self.screen_query(query_of(found), context, upload)
 
-    def look(self, data: bytes, context: Context, running: Running) -> Query:
+    def look(self, data: bytes | StoredFilm, context: Context, running: Running) -> Query:
         """What to ask about a file: from a scaled decoding only where that settles it.
 
         Raises: Unavailable, as `DecoderPool.fingerprint`; Malformed, as `screen_bytes`.
