@@ -1,8 +1,9 @@
-"""Files inside files: what zip, tar and office documents hold, one member at a time, in memory.
+"""Files inside files: what archives and documents hold, one member at a time, in memory.
 
-Not here: what a member shows (`decode`). Members are numbered from 1 in the order in which they
-lie, those of an archive inside an archive along with the rest; names are never looked at but to
-tell an office document. Nothing is written, nothing of a member is kept when the next is read.
+Not here: what a member shows (`decode`), what PDFs hold (`pdf`). Members are numbered from 1 in
+the order in which they lie, those of an archive inside an archive along with the rest; names are
+never looked at but to tell an office document. Nothing is written, nothing of a member is kept
+when the next is read.
 Invariants: every member is either bytes, or a code that says why not; only what is empty, a
 directory, a document's own mark-up or a Mac's note about a file is passed over.
 Source: docs/spec/fingerprint.md, section 15.
@@ -14,26 +15,23 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal, TypeAlias
 
+from accord.fingerprint.allowance import Allowance, OverLimit, Part
+from accord.fingerprint.formats import format_of
+from accord.fingerprint.pdf import pdf_parts
 from accord.fingerprint.types import UnhashableCode
-from accord.wire.limits import (
-    ARCHIVE_BYTES_MAX,
-    ARCHIVE_DEPTH_MAX,
-    ARCHIVE_MEMBERS_MAX,
-    IMAGE_BYTES_MAX,
-)
+from accord.fingerprint.video_formats import HEAD_BYTES, video_format_of
+from accord.wire.limits import ARCHIVE_DEPTH_MAX, ARCHIVE_MEMBERS_MAX
 
-ContainerName: TypeAlias = Literal["zip", "tar", "gzip", "bzip2", "xz", "closed"]
-Member: TypeAlias = tuple[int, bytes | UnhashableCode]
+ContainerName: TypeAlias = Literal["zip", "tar", "gzip", "bzip2", "xz", "pdf", "closed"]
+Member: TypeAlias = tuple[int, Part]
 
 # Containers that are known and not opened here: what they hold is not known to be harmless.
 _CLOSED: Final = (
     b"7z\xbc\xaf\x27\x1c",
     b"Rar!\x1a\x07",
-    b"%PDF-",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",  # OLE2: .doc, .xls, .ppt and every encrypted .docx.
 )
 _PACKED: Final[tuple[tuple[bytes, ContainerName], ...]] = (
@@ -46,6 +44,8 @@ _ZIP_END: Final = b"PK\x05\x06"
 ZIP_END_WITHIN: Final = 22 + 65_535  # The end record and the longest comment.
 _ZIP_ENCRYPTED: Final = 0x1
 _DOCUMENT_PARTS: Final = frozenset({"[Content_Types].xml", "mimetype"})
+_PDF: Final = b"%PDF-"
+_PDF_WITHIN: Final = 1024  # Where readers look for a PDF's beginning.
 _MARKUP: Final = (b"<", b"\xef\xbb\xbf<")
 _MIMETYPE: Final = b"application/"
 _MAC_NOTE: Final = b"\x00\x05\x16\x07"
@@ -65,15 +65,26 @@ _ERRORS: Final = (
 )
 
 
-def container_of(data: bytes) -> ContainerName | None:
-    """The container that some bytes are by their beginning, or None."""
+def containers_of(data: bytes) -> tuple[ContainerName, ...]:
+    """Every container that some bytes are to somebody: none, as a rule.
+
+    One by its beginning; or else a PDF by what is near the beginning, and a zip by its end.
+    """
     if data[:4] in (b"PK\x03\x04", _ZIP_END):
-        return "zip"
+        return ("zip",)
     if data[257:262] == b"ustar":
-        return "tar"
+        return ("tar",)
     if data.startswith(_CLOSED):
-        return "closed"
-    return next((name for magic, name in _PACKED if data.startswith(magic)), None)
+        return ("closed",)
+    packed: ContainerName | None = next((n for magic, n in _PACKED if data.startswith(magic)), None)
+    if packed is not None:
+        return (packed,)
+    found: list[ContainerName] = []
+    if data.find(_PDF, 0, _PDF_WITHIN) >= 0:
+        found.append("pdf")
+    if has_zip_at_end(data):
+        found.append("zip")
+    return tuple(found)
 
 
 def has_zip_at_end(data: bytes) -> bool:
@@ -82,60 +93,56 @@ def has_zip_at_end(data: bytes) -> bool:
     return at >= 0 and data.find(_ZIP_MEMBER, 0, at) >= 0
 
 
-@dataclass(slots=True)
-class _Left:
-    """What may still be taken out of one upload, archives within it included."""
-
-    bytes_: int = ARCHIVE_BYTES_MAX
-    number: int = 0
-
-
-class _OverLimit(Exception):
-    """More members or bytes than one upload may hold."""
-
-
-def members_of(data: bytes, name: ContainerName) -> Iterator[Member]:
+def members_of(data: bytes, names: Sequence[ContainerName]) -> Iterator[Member]:
     """Every member's number and its bytes, or why there are none; ends at the first limit."""
-    left = _Left()
+    left = Allowance()
     try:
-        yield from _opened(data, name, left, depth=1)
-    except _OverLimit:
-        yield left.number, UnhashableCode.ARCHIVE_TOO_LARGE
+        for name in names:
+            yield from _opened(data, name, left, depth=1)
+    except OverLimit:
+        yield left.number, Part(UnhashableCode.ARCHIVE_TOO_LARGE)
 
 
-def _opened(data: bytes, name: ContainerName, left: _Left, depth: int) -> Iterator[Member]:
+def _opened(data: bytes, name: ContainerName, left: Allowance, depth: int) -> Iterator[Member]:
     if name == "closed" or depth > ARCHIVE_DEPTH_MAX:
         closed = name == "closed"
         code = UnhashableCode.ARCHIVE_NOT_READABLE if closed else UnhashableCode.ARCHIVE_TOO_LARGE
-        yield left.number, code
+        yield left.number, Part(code)
         return
     walk = _WALKS.get(name, _tar_or_file)
     try:
         for found in walk(data, left):
-            yield from _looked_into(found, left, depth)
+            part = found if isinstance(found, Part) else Part(found)
+            yield from _looked_into(part, left, depth)
     except _ERRORS:
-        yield left.number, UnhashableCode.ARCHIVE_NOT_READABLE
+        yield left.number, Part(UnhashableCode.ARCHIVE_NOT_READABLE)
 
 
-def _looked_into(found: bytes | UnhashableCode, left: _Left, depth: int) -> Iterator[Member]:
-    if isinstance(found, bytes):
-        inner = container_of(found)
-        if inner is not None:
-            yield from _opened(found, inner, left, depth + 1)
-            return
-    yield left.number, found
+def _looked_into(part: Part, left: Allowance, depth: int) -> Iterator[Member]:
+    """A member, or what it holds where it is a container and no picture."""
+    inner: tuple[ContainerName, ...] = ()
+    if isinstance(part.found, bytes) and not _is_shown(part.found):
+        inner = containers_of(part.found)
+        for name in inner:
+            yield from _opened(part.found, name, left, depth + 1)
+    if not inner:
+        yield left.number, part
 
 
-def _zip(data: bytes, left: _Left) -> Iterator[bytes | UnhashableCode]:
+def _is_shown(data: bytes) -> bool:
+    return format_of(data) is not None or video_format_of(data[:HEAD_BYTES]) is not None
+
+
+def _zip(data: bytes, left: Allowance) -> Iterator[bytes | UnhashableCode]:
     if data.count(_ZIP_MEMBER) > ARCHIVE_MEMBERS_MAX:  # Before a directory of millions is read.
-        raise _OverLimit
+        raise OverLimit
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         infos = archive.infolist()
         is_document = any(info.filename in _DOCUMENT_PARTS for info in infos)
         for info in infos:
             if info.is_dir() and info.file_size == 0:
                 continue
-            _count(left)
+            left.count()
             if info.flag_bits & _ZIP_ENCRYPTED:
                 yield UnhashableCode.ARCHIVE_ENCRYPTED
                 continue
@@ -145,7 +152,7 @@ def _zip(data: bytes, left: _Left) -> Iterator[bytes | UnhashableCode]:
                 continue
             try:
                 with archive.open(info) as member:
-                    found = _taken(member.read, left)
+                    found = left.take(member.read)
             except _ERRORS:
                 yield UnhashableCode.ARCHIVE_NOT_READABLE
                 continue
@@ -153,10 +160,10 @@ def _zip(data: bytes, left: _Left) -> Iterator[bytes | UnhashableCode]:
                 yield found
 
 
-def _tar(data: bytes, left: _Left) -> Iterator[bytes | UnhashableCode]:
+def _tar(data: bytes, left: Allowance) -> Iterator[bytes | UnhashableCode]:
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         for info in archive:
-            _count(left)
+            left.count()
             if not info.isreg():  # A link or a directory has no bytes of its own.
                 continue
             member = archive.extractfile(info)
@@ -165,15 +172,15 @@ def _tar(data: bytes, left: _Left) -> Iterator[bytes | UnhashableCode]:
                 continue
             if info.size > len(data):
                 raise tarfile.ReadError
-            found = _taken(member.read, left)
+            found = left.take(member.read)
             if not _is_passed_over(found, is_document=False):
                 yield found
 
 
-def _tar_or_file(data: bytes, left: _Left) -> Iterator[bytes | UnhashableCode]:
+def _tar_or_file(data: bytes, left: Allowance) -> Iterator[bytes | UnhashableCode]:
     """What a packed stream holds: a tar, whose members follow, or one file."""
-    _count(left)
-    yield _taken(_unpacker(data), left)
+    left.count()
+    yield left.take(_unpacker(data))
 
 
 def _unpacker(data: bytes) -> Callable[[int], bytes]:
@@ -201,27 +208,11 @@ def _gunzipped(data: bytes, size: int) -> bytes:
     return found
 
 
-def _count(left: _Left) -> None:
-    left.number += 1
-    if left.number > ARCHIVE_MEMBERS_MAX:
-        raise _OverLimit
-
-
-def _taken(read: Callable[[int], bytes], left: _Left) -> bytes:
-    """One member whole, if that much may still be taken."""
-    most = min(left.bytes_, IMAGE_BYTES_MAX)
-    found = read(most + 1)
-    if len(found) > most:
-        raise _OverLimit
-    left.bytes_ -= len(found)
-    return found
-
-
 def _is_passed_over(found: bytes, is_document: bool) -> bool:
     if found.startswith(_MAC_NOTE) and len(found) <= _MAC_NOTE_BYTES_MAX:
         return True
     return not found or (is_document and found.startswith((*_MARKUP, _MIMETYPE)))
 
 
-_Walk: TypeAlias = Callable[[bytes, _Left], Iterator[bytes | UnhashableCode]]
-_WALKS: Final[dict[ContainerName, _Walk]] = {"zip": _zip, "tar": _tar}
+_Walk: TypeAlias = Callable[[bytes, Allowance], Iterator[bytes | UnhashableCode] | Iterator[Part]]
+_WALKS: Final[dict[ContainerName, _Walk]] = {"zip": _zip, "tar": _tar, "pdf": pdf_parts}

@@ -19,10 +19,11 @@ from typing import Final
 import pillow_heif
 from PIL import IcoImagePlugin, Image, MpoImagePlugin, UnidentifiedImageError
 
+from accord.fingerprint.allowance import Found
 from accord.fingerprint.containers import (
     ZIP_END_WITHIN,
     ContainerName,
-    container_of,
+    containers_of,
     has_zip_at_end,
     members_of,
 )
@@ -57,6 +58,7 @@ from accord.wire.limits import (
     IMAGE_FRAMES_MAX,
     IMAGE_PIXELS_MAX,
     IMAGE_SIDE_MAX,
+    JPEG2000_PIXELS_MAX,
     LOOKS_MAX,
     PDQ_QUALITY_MIN,
     PICTURES_BESIDE_MAX,
@@ -176,19 +178,19 @@ def _examine(data: bytes, looking: Looking) -> Examined | UnhashableCode:
         return UnhashableCode.EMPTY
     if len(data) > IMAGE_BYTES_MAX:
         return UnhashableCode.TOO_LARGE
-    container = container_of(data) or ("zip" if has_zip_at_end(data) else None)
-    if container is None:
+    containers = containers_of(data)
+    if not containers:
         return _examine_file(data, looking)
     # A file may be a picture and an archive: then it is looked at as both.
     head = data[:HEAD_BYTES]
     is_shown = format_of(data) is not None or video_format_of(head) is not None
     shown = _examine_file(data, looking) if is_shown else None
-    return _examine_members(data, container, shown, looking)
+    return _examine_members(data, containers, shown, looking)
 
 
 def _examine_members(
     data: bytes,
-    container: ContainerName,
+    containers: tuple[ContainerName, ...],
     shown: Examined | UnhashableCode | None,
     looking: Looking,
 ) -> Examined | UnhashableCode:
@@ -201,9 +203,13 @@ def _examine_members(
         views, facts, unseen = list(shown.pdq), shown.facts, shown.unseen
     elif shown is not None:
         unseen = Unseen(shown)
-    for number, found in members_of(data, container):
+    for number, part in members_of(data, containers):
         is_full = pixels > ANIMATION_PIXELS_MAX or len(views) >= VIEWS_MAX
-        answer = UnhashableCode.ARCHIVE_TOO_LARGE if is_full else _examine_member(found, looking)
+        answer = (
+            UnhashableCode.ARCHIVE_TOO_LARGE if is_full else _examine_member(part.found, looking)
+        )
+        if isinstance(answer, UnhashableCode) and answer in part.excused:
+            continue
         if isinstance(answer, UnhashableCode):
             unseen = unseen or Unseen(answer, number)
             if is_full:
@@ -222,13 +228,26 @@ def _examine_members(
     return Examined(tuple(views), facts, unseen=unseen)
 
 
-def _examine_member(found: bytes | UnhashableCode, looking: Looking) -> Examined | UnhashableCode:
+def _examine_member(found: Found, looking: Looking) -> Examined | UnhashableCode:
     if isinstance(found, UnhashableCode):
         return found
+    if isinstance(found, Image.Image):
+        return _examine_drawn(found, looking)
     answer = _examine_file(found, looking, VIDEO_MEMBER_PIXELS_MAX)
-    if isinstance(answer, Examined) and has_zip_at_end(found):
+    if isinstance(answer, Examined) and containers_of(found):
         return replace(answer, unseen=Unseen(UnhashableCode.ARCHIVE_NOT_READABLE))
     return answer
+
+
+def _examine_drawn(image: Image.Image, looking: Looking) -> Examined | UnhashableCode:
+    """A picture that is pixels already."""
+    try:
+        views = tuple(_view(0, 0, shown) for shown in fingerprints_of(image, looking))
+    except MemoryError:
+        return UnhashableCode.TOO_LARGE
+    if all(view.quality < PDQ_QUALITY_MIN for view in views):
+        return UnhashableCode.TOO_FLAT
+    return Examined(views, MediaFacts(ARCHIVE, image.width, image.height, 1))
 
 
 def _examine_file(
@@ -292,7 +311,7 @@ def _code_of(err: Exception, data: bytes, name: FormatName) -> UnhashableCode:
 
 
 def _examine_image(image: Image.Image, name: FormatName, data: bytes, looking: Looking) -> Examined:
-    _check_size(image)
+    _check_size(image, name)
     main = image.tell() if name in ANIMATED else 0  # HEIF names its primary picture.
     image.load()
     _check_size(image)  # A decoder may learn the true size only while it decodes.
@@ -417,8 +436,10 @@ def _other_thumbnail(
     return shown_of(plain, looking, turn) if is_other else None
 
 
-def _check_size(image: Image.Image) -> None:
+def _check_size(image: Image.Image, name: FormatName | None = None) -> None:
     width, height = image.size
+    if name == "jpeg2000" and width * height > JPEG2000_PIXELS_MAX:
+        raise _Refused(UnhashableCode.TOO_LARGE)
     if max(width, height) > IMAGE_SIDE_MAX or width * height > IMAGE_PIXELS_MAX:
         raise _Refused(UnhashableCode.TOO_LARGE)
     if min(width, height) < 1:

@@ -6,7 +6,9 @@ Source: docs/spec/fingerprint.md, section 2.
 
 from typing import Final, Literal, TypeAlias
 
-FormatName: TypeAlias = Literal["jpeg", "png", "gif", "webp", "bmp", "tiff", "avif", "heif", "ico"]
+FormatName: TypeAlias = Literal[
+    "jpeg", "png", "gif", "webp", "bmp", "tiff", "avif", "heif", "ico", "jpeg2000"
+]
 
 # Our name, and the decoder's: Pillow's own, but for "HEIF", which pillow-heif registers.
 FORMATS: Final[dict[FormatName, str]] = {
@@ -19,9 +21,12 @@ FORMATS: Final[dict[FormatName, str]] = {
     "avif": "AVIF",
     "heif": "HEIF",
     "ico": "ICO",
+    "jpeg2000": "JPEG2000",
 }
 ANIMATED: Final[frozenset[FormatName]] = frozenset({"png", "gif", "webp", "avif", "heif"})
 
+_JP2: Final = b"\0\0\0\x0cjP  \r\n\x87\n"  # In its container,
+_J2K: Final = b"\xff\x4f\xff\x51"  # and bare.
 _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
 _HEIF_BRANDS: Final = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -45,6 +50,8 @@ def format_of(data: bytes) -> FormatName | None:
         return "tiff"
     if data[:4] == b"\x00\x00\x01\x00" and data[4:6] != b"\x00\x00":
         return "ico"
+    if data[:12] == _JP2 or data[:4] == _J2K:
+        return "jpeg2000"
     if data[4:8] == b"ftyp":
         return _iso_media(data)
     return None

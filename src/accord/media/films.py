@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from accord.fingerprint.containers import container_of, has_zip_at_end
+from accord.fingerprint.containers import containers_of
 from accord.fingerprint.video_formats import HEAD_BYTES, video_format_of
 from accord.wire import cbor
 from accord.wire.errors import Malformed
@@ -33,7 +33,7 @@ def is_film(data: bytes) -> bool:
     """Whether a file in memory is looked at as a film alone, and not as an archive, too."""
     if video_format_of(data[:HEAD_BYTES]) is None:
         return False
-    return container_of(data[:HEAD_BYTES]) is None and not has_zip_at_end(data)
+    return not containers_of(data)
 
 
 class SourceFailed(Exception):  # Told to the pool, which turns it into a code.

@@ -139,10 +139,28 @@ def scaled_sample() -> bytes:
     return out.getvalue()
 
 
+_PDF: Final = b"""%PDF-1.4
+1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
+2 0 obj<</Type/Pages/Kids[3 0 R 3 0 R]/Count 2>>endobj
+3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 90 90]/Contents 4 0 R/Resources<</Font<<
+/F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>/G<</Type/Font/Subtype/TrueType/BaseFont/Other>>
+>>/XObject<</I 5 0 R/J 5 0 R>>>>>>endobj
+4 0 obj<</Length 114>>stream
+BT /F 9 Tf 9 9 Td (a) Tj /G 9 Tf (b) Tj ET q 40 0 0 40 0 0 cm /I Do Q q 40 0 0 40 40 40 cm /J Do Q
+0 0 m 9 9 l S
+endstream endobj
+5 0 obj<</Type/XObject/Subtype/Image/Width 2/Height 2/ColorSpace/DeviceGray/BitsPerComponent 8
+/Length 4>>stream
+0099
+endstream endobj
+trailer<</Root 1 0 R>>
+"""
+
+
 def container_samples() -> tuple[bytes, ...]:
     """Files that hold others, each way: what opens them imports and looks up at first use."""
     small = SAMPLES[0]
-    zipped, tarred, pages, icon = (io.BytesIO() for _ in range(4))
+    zipped, tarred, pages, icon, wavelets = (io.BytesIO() for _ in range(5))
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a", small)
         archive.writestr("\u00fc", small)
@@ -152,7 +170,9 @@ def container_samples() -> tuple[bytes, ...]:
         archive.addfile(about, io.BytesIO(small))
     picture = Image.linear_gradient("L")
     picture.save(pages, "TIFF", save_all=True, append_images=[picture])
+    picture.save(wavelets, "JPEG2000")
     picture.save(icon, "ICO", sizes=[(16, 16), (32, 32)])
     packed = tuple(pack(tarred.getvalue()) for pack in (gzip.compress, bz2.compress, lzma.compress))
     several = small + small  # As cameras write them.
-    return zipped.getvalue(), tarred.getvalue(), *packed, pages.getvalue(), icon.getvalue(), several
+    made = (zipped, tarred, pages, icon, wavelets)
+    return (*(file.getvalue() for file in made), *packed, several, _PDF)
