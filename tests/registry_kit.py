@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from accord.agency.founding import CEILINGS, TRIAL_PARAMETERS
 from accord.follow.delta import FoldedEntry
 from accord.ledger.state import (
@@ -19,7 +21,7 @@ from accord.ledger.state import (
     Standing,
     State,
 )
-from accord.registry import PlatformObligations, Registry, platform_obligations
+from accord.registry import PlatformObligations, Registry, certifiers, platform_obligations
 from accord.registry.feedback import FeedbackFold, Weighed, weigh
 from accord.statements.batch import Listing, batch_of
 from accord.statements.bodies import (
@@ -247,3 +249,29 @@ class World:
 
 def header(agency: str) -> Header:
     return Header(MemberId(agency), bytes(16), TimeMs(NOW))
+
+
+def everything(found: PlatformObligations) -> dict[str, object]:
+    """All that an answer says, by what it means."""
+    clauses: dict[str, object] = {}
+    for name, share in found.by_jurisdiction.items():
+        for number, active in enumerate(share.clauses):
+            rows = np.flatnonzero(active.active.whole)
+            clauses[f"{name} {number}"] = (
+                active.clause,
+                rows.tolist(),
+                active.status.tolist(),
+                active.live.whole().tolist(),
+                active.review_only.tolist(),
+                [certifiers(found, active, int(row)) for row in rows],
+                [active.active.holds(row) for row in range(found.snapshot.count)],
+            )
+    return clauses | {
+        "rows": found.active_rows.tolist(),
+        "count": found.active_count,
+        "live": found.live.whole().tolist(),
+        "root": found.active_root,
+        "rules": found.rules_sha256,
+        "shares": [(i.jurisdiction, i.coverage, i.rule) for i in found.by_jurisdiction.values()],
+        "tied": None if found.counting.ties is None else sorted(found.counting.ties.rows.tolist()),
+    }

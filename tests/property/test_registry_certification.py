@@ -11,13 +11,32 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from accord.ledger.state import COMPROMISES, CompromiseRow, Standing
-from accord.registry import certifiers
+from accord.registry import (
+    PlatformObligations,
+    Registry,
+    certifiers,
+    platform_obligations,
+    registry_digest,
+)
 from accord.statements.batch import Listing
-from accord.statements.rules import ClassCode
-from accord.wire.ids import JurisdictionId, KeyId, MemberId, TimeMs
-from registry_kit import A1, AGENCIES, B2, NOW, World, clause, pdq_of, rule_set
+from accord.statements.rules import ClassCode, Clause
+from accord.wire.ids import GroupId, JurisdictionId, KeyId, MemberId, TimeMs
+from registry_kit import (
+    A1,
+    AGENCIES,
+    B2,
+    GROUP,
+    NOW,
+    PLATFORM,
+    World,
+    clause,
+    everything,
+    pdq_of,
+    rule_set,
+)
 
 AT = JurisdictionId("AT")
+OTHERS = GroupId("others")
 NAMES = sorted(AGENCIES)
 LIFE_MS = 5_000
 MD5S = (b"\1" * 16, b"\2" * 16)
@@ -263,3 +282,78 @@ class TooFew(Consortium):
 
 TooFew.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
 TestTooFew = TooFew.TestCase
+
+
+CLAUSES = (
+    clause(1, 1, 0),
+    clause(2, 1, 0, name="two", classes=(A1, B2)),
+    clause(2, 2, 0, name="b", classes=(B2,)),
+    clause(1, 1, 2, name="seen"),
+    clause(2, 1, 1, name="seen by two", classes=(A1, B2)),
+)
+GROUPS = ((GROUP,), (OTHERS,), (GROUP, OTHERS))
+
+
+class GoingOn(Consortium):
+    """What goes on from an earlier answer, over any number of statements and whatever governance
+    changed meanwhile, is what is computed from nothing: on pages of two rows."""
+
+    @initialize(
+        agencies=st.integers(1, 3), sovereigns=st.integers(1, 2), level=st.sampled_from([0, 0, 1])
+    )
+    def found(self, agencies: int, sovereigns: int, level: int) -> None:
+        self.registry = Registry(page_bits=1)
+        self.before: PlatformObligations | None = None
+        self.skipped, self.earlier = 0, dict[str, object]()
+        super().found(agencies, sovereigns, level)
+
+    @rule(where=st.sampled_from(["BE", "CY"]), which=st.sets(st.sampled_from(CLAUSES), max_size=3))
+    def legislate(self, where: str, which: set[Clause]) -> None:
+        clauses = [item for item in CLAUSES if item in which] or [CLAUSES[0]]
+        self.world.put_rules(where, rule_set(*clauses))
+
+    @rule(
+        where=st.sampled_from([("AT",), ("AT", "BE"), ("AT", "BE", "CY")]),
+        groups=st.sampled_from(GROUPS),
+    )
+    def admit(self, where: tuple[str, ...], groups: tuple[GroupId, ...]) -> None:
+        self.world.put_platform(where, groups)
+
+    @rule(
+        who=st.integers(0, 9),
+        seeds=st.lists(st.integers(0, 3), min_size=1, max_size=5),
+        groups=st.sampled_from(GROUPS),
+    )
+    def release(self, who: int, seeds: list[int], groups: tuple[GroupId, ...]) -> None:
+        agency = self.speakers()[who % len(self.speakers())]
+        rows = [Listing(B2, pdq=pdq_of(seed), pdq_quality=80, md5=MD5S[seed % 2]) for seed in seeds]
+        self.speak(agency)
+        self.world.publish(agency, *rows, groups=groups)
+
+    def what_is_active_is_what_the_twin_says(self) -> None:
+        """That is asked of the other consortium."""
+
+    @rule(steps=st.integers(1, 3))
+    def be_slow(self, steps: int) -> None:
+        self.skipped = steps
+
+    @invariant()
+    def what_goes_on_is_what_is_computed_from_nothing(self) -> None:
+        self.skipped -= 1
+        if self.skipped < 0:
+            self.go_on()
+
+    def go_on(self) -> None:
+        now_ms = TimeMs(NOW + self.world.clock_ms + len(self.world.entries))
+        self.registry.fold_all(self.world.entries[self.registry.size :])
+        snapshot = self.registry.snapshot()
+        found = platform_obligations(snapshot, self.world.state, PLATFORM, now_ms, self.before)
+        anew = self.world.obligations(now_ms)
+        assert everything(found) == everything(anew)
+        assert registry_digest(snapshot) == registry_digest(anew.snapshot)
+        assert self.before is None or everything(self.before) == self.earlier, "an answer changed"
+        self.before, self.earlier = found, everything(anew)
+
+
+GoingOn.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestGoingOn = GoingOn.TestCase

@@ -50,17 +50,27 @@ def check_same(values: Values, twin: Run) -> None:
     for row, value in held.items():
         expected.setdefault(value, []).append(row)
     assert sorted(groups) == sorted(group for group in expected.values() if len(group) > 1)
+    for row, value in list(held.items())[::3]:
+        members, starts = values.equal_groups_of(np.array([row], dtype=np.uint32))
+        found = [part.tolist() for part in np.split(members, starts)[1:]]
+        assert (expected[value] in found) == (len(expected[value]) > 1)
+        assert all(group in groups for group in found)
     whole = values.whole()
     for name in ("rows", "values", "keys", "order"):
         assert np.array_equal(getattr(whole, name), getattr(twin, name)), name
 
 
-@given(COLUMN, st.lists(st.integers(0, 40), max_size=3), st.lists(st.integers(0, 40), max_size=3))
+@given(
+    COLUMN,
+    st.lists(st.integers(0, 40), max_size=5),
+    st.lists(st.integers(0, 40), max_size=3),
+    st.sampled_from([0, 3, 100]),
+)
 def test_where_the_first_rows_lie_does_not_show(
-    column: list[tuple[int, bytes]], cuts: list[int], bases: list[int]
+    column: list[tuple[int, bytes]], cuts: list[int], bases: list[int], fresh_rows: int
 ) -> None:
     twin = arrays_of(column)
-    growing, done = GrowingValues(WIDTH), 0
+    growing, done = GrowingValues(WIDTH, fresh_rows), 0
     for cut in sorted(min(cut, len(twin)) for cut in [*cuts, len(twin)]):
         growing.extend(twin.rows[done:cut], twin.values[done:cut])
         done = cut
@@ -72,6 +82,21 @@ def test_where_the_first_rows_lie_does_not_show(
             held = base if longer else held
         check_same(before, first(twin, done))
         check_same(growing.freeze(), first(twin, done))
+
+
+@given(st.integers(0, 2**32), st.integers(1, 4))
+def test_a_long_column_is_searched_by_where_its_keys_begin(seed: int, equal: int) -> None:
+    source = np.random.default_rng(seed)
+    keys = np.sort(source.integers(0, 2**64 - 1, 1 << 18, dtype=np.uint64))
+    keys[1000 : 1000 + equal] = keys[1000]
+    keys[-equal:] = np.uint64(2**64 - 1)
+    nothing = np.empty((0, WIDTH), dtype=np.uint8)
+    run = Run(np.empty(0, dtype=np.uint32), nothing, keys, np.empty(0, dtype=np.uint32))
+    extremes = np.array([0, 2**64 - 1], dtype=np.uint64)
+    asked = np.unique(np.concatenate([keys[::1000], keys[::777] + np.uint64(1), extremes]))
+    low, counts = run.places_with(asked)
+    assert np.array_equal(low, np.searchsorted(keys, asked))
+    assert np.array_equal(counts, np.searchsorted(keys, asked, "right") - low)
 
 
 @given(COLUMN, st.data())

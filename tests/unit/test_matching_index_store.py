@@ -284,7 +284,7 @@ def test_a_store_opens_merges_and_hands_out_what_fits(tmp_path: Path) -> None:
 
     registry.fold_all(entries[8:])
     second = registry.snapshot()
-    assert [len(run) for run in second.values["pdq"].runs()] == [2000, 600]
+    assert [len(run) for run in second.values["pdq"].runs()] == [2000, 0, 600]
     index = index.extended(second, every[2600][:2010])
     assert (index.base, len(index.delta)) == (ring, 10), "the base is kept, the delta is new"
     assert store.offer(index), "600 rows of the column are worth a file, ten of the index are not"
@@ -292,7 +292,7 @@ def test_a_store_opens_merges_and_hands_out_what_fits(tmp_path: Path) -> None:
     assert not store.newest(second).is_any
     assert store.adopt(registry)
     second = registry.snapshot()
-    assert [len(run) for run in second.values["pdq"].runs()] == [2600, 0]
+    assert [len(run) for run in second.values["pdq"].runs()] == [2600, 0, 0]
     assert not (tmp_path / "md5.column").exists(), "there is no MD5"
     index = index.extended(second, every[2600][40:2400])
     assert (index.base, len(index.delta), index.changed) == (ring, 400, 440)

@@ -60,7 +60,7 @@ def test_views_lie_at_their_rows_however_they_came() -> None:
     assert patches_of(snapshot, 0) == list(PATCHES[:3])
     assert patches_of(snapshot, 1) == []
     assert patches_of(snapshot, 3) == list(PATCHES)
-    assert not snapshot.withdrawn.any()
+    assert not snapshot.withdrawn.whole().any()
 
 
 def test_what_is_said_against_a_listing_is_said_of_what_was_added_to_it() -> None:
@@ -71,9 +71,14 @@ def test_what_is_said_against_a_listing_is_said_of_what_was_added_to_it() -> Non
     world.dispute("cyd", entry, 0)
     world.withdraw("ada", entry, 1)
     snapshot = world.registry().snapshot()
-    assert [int(mask) for mask in snapshot.endorsed[1]] == [int(snapshot.endorsed[1][0]), 0, 0, 0]
+    assert [int(mask) for mask in snapshot.endorsed[1].whole()] == [
+        int(snapshot.endorsed[1][0]),
+        0,
+        0,
+        0,
+    ]
     assert snapshot.disputed[2] == snapshot.disputed[0] != 0
-    assert snapshot.withdrawn.tolist() == [False, True, False, True]
+    assert snapshot.withdrawn.whole().tolist() == [False, True, False, True]
 
 
 @pytest.mark.parametrize("case", ["unknown", "another's", "chained", "withdrawn", "disputed"])
@@ -88,7 +93,7 @@ def test_views_of_what_cannot_take_any_are_withdrawn_from_the_start(case: str) -
         entry = world.publish("ada", added(entry))
     world.publish("ada", added(entry, 5 if case == "unknown" else 0))
     snapshot = world.registry().snapshot()
-    assert bool(snapshot.withdrawn[-1])
+    assert bool(snapshot.withdrawn.whole()[-1])
 
 
 def test_the_digest_of_a_registry_covers_views() -> None:

@@ -1,11 +1,15 @@
 """What is active where: one rule of certification, dispute or validity a test."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from accord.ledger.state import Standing
 from accord.registry import Certifier, Coverage, certifiers, obligation, registry_digest
-from accord.registry.roots import active_root
+from accord.registry.columns import Flags
+from accord.registry.pages import PAGE_BITS, Paged
+from accord.registry.roots import ActiveTree, active_tree
 from accord.statements.batch import Listing
 from accord.statements.rules import Modality
 from accord.tlog.merkle import leaf_hash, tree_root
@@ -242,17 +246,59 @@ def test_the_active_root_is_the_tree_over_the_refs_of_all_jurisdictions() -> Non
     assert found.active_count == 3
 
 
-def test_the_root_says_which_listings_of_a_batch_and_the_memo_changes_no_answer() -> None:
+def paged(flags: Flags) -> Paged[np.bool_]:
+    starts = range(0, max(len(flags), 1), 1 << PAGE_BITS)
+    return Paged(tuple(flags[start : start + (1 << PAGE_BITS)] for start in starts), PAGE_BITS)
+
+
+def test_the_root_says_which_listings_of_a_batch_are_active() -> None:
     world = World()
     world.publish("ada", *(listing(seed) for seed in range(19)))
     world.publish("ada", *(listing(seed) for seed in range(3)))
-    snapshot, memo = world.registry().snapshot(), dict[bytes, bytes]()
-    chosen = np.array([0, 8, 18, 21], dtype=np.uint32)
+    batches = world.registry().snapshot().batches
+    flags = np.zeros(22, dtype=np.bool_)
+    nothing = active_tree(batches, paged(flags.copy()))
+    assert nothing.root == tree_root([])
+    flags[[0, 8, 18, 21]] = True
     leaves = [bytes(8) + bytes([1, 1, 4]), (2).to_bytes(8, "big") + bytes([4])]
-    for _ in range(2):
-        found = active_root(snapshot, chosen, memo)
-        assert found == tree_root([leaf_hash(leaf) for leaf in leaves])
-    assert active_root(snapshot, chosen[:0], memo) == tree_root([])
+    for before in (None, nothing):
+        found = active_tree(batches, paged(flags), before)
+        assert found.root == tree_root([leaf_hash(leaf) for leaf in leaves])
+
+
+def test_a_tree_that_goes_on_from_another_is_the_one_made_at_once() -> None:
+    counts = np.array([10_000] * 20 + [1] * 600 + [9_999, 3])
+    starts, entries = np.cumsum(counts) - counts, np.arange(len(counts))
+    batches = replace(World().registry().snapshot().batches, entry=entries)
+    batches = replace(batches, start=starts, count=counts)
+    source, flags = np.random.default_rng(1), np.zeros(int(counts.sum()), dtype=np.bool_)
+    before: Paged[np.bool_] | None = None
+    tree: ActiveTree | None = None
+    for batch in [0, 6, 13, 14, 300, 301, 619, 620, 621, 6, 0]:
+        first, end = starts[batch], starts[batch] + counts[batch]
+        flags = flags.copy()
+        flags[first:end] = source.integers(0, 2, end - first) if batch != 13 else 0
+        pages = paged(flags)
+        if before is not None:  # As `activity_of` does: what did not change is the same object.
+            pages = Paged(
+                tuple(
+                    old if np.array_equal(old, new) else new
+                    for old, new in zip(before.pages, pages.pages, strict=True)
+                ),
+                PAGE_BITS,
+            )
+        before, tree = pages, active_tree(batches, pages, tree)
+        leaves = [
+            leaf_hash(
+                at.to_bytes(8, "big")
+                + np.packbits(flags[start : start + count], bitorder="little").tobytes()
+            )
+            for at, (start, count) in enumerate(zip(starts, counts, strict=True))
+            if flags[start : start + count].any()
+        ]
+        assert tree.root == tree_root(leaves)
+    flags[:] = True
+    assert active_tree(batches, paged(flags), tree).root == active_tree(batches, paged(flags)).root
 
 
 def test_certifiers_name_agencies_and_their_first_entries() -> None:

@@ -220,7 +220,7 @@ class _Folding:
         self._changes: list[Change] = []
         self._silenced: list[TimeMs] = []  # When the platform was suspended or removed.
         self._bearing: object = None
-        self._memo: dict[bytes, bytes] = {}
+        self._folded: PlatformObligations | None = None
 
     def go_on(self, size: int) -> None:
         """Before the entry of this index: the genesis by which the log went on from here."""
@@ -239,11 +239,12 @@ class _Folding:
         self._bearing = bearing
         try:
             folded = platform_obligations(
-                self.registry.snapshot(), self.state, self._platform, memo=self._memo
+                self.registry.snapshot(), self.state, self._platform, before=self._folded
             )
         except Unavailable:  # A fold we do not have: from here on nothing can be compared.
             self.is_complete = False
             return
+        self._folded = folded
         holes = folded.snapshot.unopened or folded.snapshot.unchecked
         self.is_complete = self.is_complete and not holes
         admitted = row.standing is Standing.ADMITTED

@@ -5,7 +5,7 @@ requests under way finish on the screen they began with.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from accord.ledger.state import Reader
 from accord.matching.asking import Asked, look_up
@@ -23,12 +23,11 @@ from accord.wire.limits import PDQ_DRIFT_MAX, PDQ_QUALITY_DRIFT_MAX
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Screen:
-    """Decides on files as of one checkpoint. `memo` makes the next screen cheaper."""
+    """Decides on files as of one checkpoint."""
 
     obligations: PlatformObligations
     index: MatchIndex
     checkpoint: Place
-    memo: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes], repr=False)
 
     def decide(self, query: Query, context: Context) -> Decision:
         """Look up and decide. Where no rule applies, or all prohibit, nothing is looked up.
@@ -104,11 +103,11 @@ def build_screen(
     Raises: Unavailable, as `platform_obligations`; the previous screen goes on meanwhile.
     """
     snapshot = registry.snapshot()
-    memo = {} if previous is None else dict(previous.memo)
-    obligations = platform_obligations(snapshot, state, platform, memo=memo)
+    before = None if previous is None else previous.obligations
+    obligations = platform_obligations(snapshot, state, platform, before=before)
     bases = None if bases_for is None else bases_for(snapshot)
     if previous is None:
         index = MatchIndex.build(snapshot, obligations.active_rows, bases)
     else:
         index = previous.index.extended(snapshot, obligations.active_rows, bases)
-    return Screen(obligations, index, checkpoint, memo)
+    return Screen(obligations, index, checkpoint)

@@ -1,68 +1,105 @@
 """Which rows enough agencies vouch for: what the clauses of all jurisdictions share, once.
 
+One idea makes it fast: whatever is known of a row is kept by page (`pages`), or by slot for rows
+that share a value (`ties`), and the next list takes over what stands on pages that nothing touched.
+A first list is the same with nothing to take over, so there is one way to compute it.
 Not here: which clause asks what (obligation), whose word counts (standing).
 Invariants: an agency counts once for a row, however often and with however many keys it spoke;
-what a void key said does not count; a value that says nothing about a picture is never live.
-Source: docs/spec/registry.md, section Certification.
+what a void key said does not count; a value that says nothing about a picture is never live;
+what was taken over is what would be computed.
+Source: docs/spec/registry.md, sections Certification and Costs.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accord.registry.columns import Bytes, Flags, Masks, Rows
-from accord.registry.listings import NOT_APPROVED, SCHEMES, Kind, Snapshot
+from accord.registry.columns import Flags, Masks, Rows, distinct
+from accord.registry.listings import NOT_APPROVED, Snapshot
+from accord.registry.pages import Paged
 from accord.registry.standing import Bench
+from accord.registry.ties import Slots, Tied, Ties, partners_of, tied_of, ties_of
+from accord.registry.words import Words
 from accord.statements.gates import PLACEHOLDERS
 from accord.statements.rules import Certification, ClassCode
 from accord.wire.ids import GroupId
 from accord.wire.limits import AGENCIES_MAX
 
-_ONE: Final = np.uint64(1)
-_BLOCK_ROWS: Final = 1 << 16  # Worked on at a time: what is made on the way stays in the cache.
-_NO_ROWS: Final[Rows] = np.empty(0, dtype=np.uint32)
-_PAIRS: Final = AGENCIES_MAX + 1
 Classes = tuple[ClassCode, ...]
+GroupSet = frozenset[GroupId]
+
+# A pair is how many agencies vouch and how many sovereigns they span, which are never more.
+_AGENCIES: Final = np.repeat(np.arange(AGENCIES_MAX + 1), np.arange(1, AGENCIES_MAX + 2))
+_FIRST: Final = np.searchsorted(_AGENCIES, np.arange(AGENCIES_MAX + 1)).astype(np.uint16)
+_SOVEREIGNS: Final = np.arange(len(_AGENCIES)) - _FIRST[_AGENCIES]
+PAIRS: Final = len(_AGENCIES)
+_NO_ROWS: Final[Rows] = np.empty(0, dtype=np.uint32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grades:
-    """What each row is to any clause of a review level. Shape: `codes` one a row, 0 where it is not
-    live, else 1 + class x pairs + pair; `agencies` and `sovereigns` of each pair that occurs."""
+    """What each row is to any clause of a review level and set of groups.
 
-    codes: NDArray[np.uint16] | NDArray[np.uint32]
-    agencies: NDArray[np.intp]
-    sovereigns: NDArray[np.intp]
+    Shape: `codes` one a row, 0 where it is not live, else 1 + class x PAIRS + pair.
+    """
+
+    asked: tuple[int, GroupSet]
+    live: Paged[np.bool_]
+    codes: Paged[np.uint16 | np.uint32]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
+class TiedGrades:
+    """What each tied row is to any clause of some classes and groups at level 0, where those who
+    list an equal value vouch as well.
+
+    Shape: `codes` by slot, 0 where the row is not live or not of these classes, else 1 + pair.
+    They are those of `since` but for the slots `changed`.
+    """
+
+    asked: tuple[Classes, GroupSet]
+    ties: Ties
+    codes: NDArray[np.uint16]
+    since: NDArray[np.uint16]
+    changed: Slots
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Active:
-    """The rows that are active for one question. Shape: `table` a flag for each code; `equal` the
-    rows, ascending, that equal listings of other agencies bring in besides."""
+    """The rows that are active for one question. Shape: `table` a flag for each code of `grades`,
+    `tied_table` one for each of `tied`."""
 
     grades: Grades
     table: Flags
-    equal: Rows
+    tied: TiedGrades | None
+    tied_table: Flags
 
     def at(self, rows: Rows) -> Flags:
-        flags: Flags = self.table[self.grades.codes[rows]]
-        if len(self.equal) and len(rows):
-            places = np.minimum(np.searchsorted(self.equal, rows), len(self.equal) - 1)
-            flags |= self.equal[places] == rows
+        flags: Flags = self.table[self.grades.codes.at(rows)]
+        if self.tied is not None:
+            there, slots = self.tied.ties.slots_of(rows)
+            flags[there] |= self.tied_table[self.tied.codes[slots]]
         return flags
 
     def holds(self, row: int) -> bool:
         """`at`, of one row."""
-        return bool(self.table[self.grades.codes[row]]) or is_in(self.equal, row)
+        if self.table[self.grades.codes[row]]:
+            return True
+        if self.tied is None or (slot := self.tied.ties.slot_of(row)) is None:
+            return False
+        return bool(self.tied_table[self.tied.codes[slot]])
 
-    @cached_property
+    @property
     def whole(self) -> Flags:
-        """Of every row. Cost: an array as long as the list, kept."""
-        return flags_of([self])
+        """Of every row. Cost: an array as long as the list."""
+        flags: Flags = np.concatenate([self.table[page] for page in self.grades.codes.pages])
+        if self.tied is not None:
+            flags[self.tied.ties.rows] |= self.tied_table[self.tied.codes]
+        return flags
 
 
 def is_in(rows: Rows, row: int) -> bool:
@@ -73,227 +110,240 @@ def is_in(rows: Rows, row: int) -> bool:
     return place < len(rows) and int(rows[place]) == row
 
 
-def flags_of(answers: Iterable[Active]) -> Flags:
-    """The rows active in any of them: one pass for each review level and set of groups."""
-    tables: dict[int, tuple[Grades, Flags]] = {}
-    distinct = list({id(answer): answer for answer in answers}.values())
-    for answer in distinct:
-        _, before = tables.get(id(answer.grades), (None, answer.table))
-        tables[id(answer.grades)] = answer.grades, before | answer.table
-    flags = np.zeros(0, dtype=np.bool_)
-    for grades, table in tables.values():
-        count = len(grades.codes)
-        flags = flags if len(flags) else np.zeros(count, dtype=np.bool_)
-        for start in range(0, count, _BLOCK_ROWS):
-            part = slice(start, start + _BLOCK_ROWS)
-            flags[part] |= table[grades.codes[part]]
-    for answer in distinct:
-        flags[answer.equal] = True
-    return flags
-
-
-_Tie = tuple[Rows, NDArray[np.intp], NDArray[np.intp]]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Live:
+    usable: Flags  # By batch.
+    flags: Paged[np.bool_]
 
 
 class Counting:
-    """Of one snapshot, under one bench. Each question is answered once; flags are not changed.
+    """Of one snapshot, under one bench. Each question is answered once.
 
-    Units: about 10 ms a question among ten million rows, and 0.2 s for the first of a review level.
+    `own_disputed`: rows that their publisher disputes, ascending; they vouch for no equal one.
     """
 
-    def __init__(self, snapshot: Snapshot, bench: Bench) -> None:
-        self._snapshot = snapshot
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        bench: Bench,
+        own_disputed: Rows,
+        before: "Counting | None" = None,
+    ) -> None:
+        self.snapshot = snapshot
         self._bench = bench
-        self._live: dict[frozenset[GroupId], Flags] = {}
-        self._spoken: dict[int, tuple[Bytes, Bytes]] = {}
-        self._graded: dict[object, Grades] = {}
-        self._active: dict[object, Active] = {}
+        self._own_disputed = own_disputed
         self._words = Words(snapshot, bench)
+        self._before = before if before is not None and before._leads_to(snapshot, bench) else None
+        self._live: dict[GroupSet, _Live] = {}
+        self._grades: dict[tuple[int, GroupSet], Grades] = {}
+        self._tied_grades: dict[tuple[Classes, GroupSet], TiedGrades] = {}
+        self._active: dict[object, Active] = {}
+        self._pairs: dict[tuple[int, int], NDArray[np.uint16]] = {}  # By level and page.
+        self._tied: dict[tuple[GroupSet, bool], Tied] = {}
+
+    def _leads_to(self, snapshot: Snapshot, bench: Bench) -> bool:
+        return snapshot.goes_on_from(self.snapshot) and bench.judges_as(
+            self._bench, len(self.snapshot.agencies)
+        )
+
+    def settle(self) -> None:
+        """No more questions will be asked: keep the answers, and what the next may take over."""
+        self._before = None
+        self._pairs.clear()
+        self._tied.clear()
 
     @property
-    def tied(self) -> Rows:
-        """The rows that share a value with another, ascending; none if nobody asked so far."""
-        return self._ties[0] if "_ties" in self.__dict__ else _NO_ROWS
+    def ties(self) -> Ties | None:
+        """The rows that share a value with another; None if no clause asked about them."""
+        return self.__dict__.get("_ties")
 
-    def live(self, groups: Collection[GroupId]) -> Flags:
+    def live(self, groups: Collection[GroupId]) -> Paged[np.bool_]:
         """Released to one of the groups, approved, not withdrawn, and no placeholder."""
         key = frozenset(groups)
         if key not in self._live:
             self._live[key] = self._find_live(key)
-        return self._live[key]
+        return self._live[key].flags
 
-    def active(
-        self,
-        classes: Classes,
-        asked: Certification,
-        groups: Collection[GroupId],
-        own_disputed: Rows,
-    ) -> Active:
-        """The rows of these classes that are certified as asked. `own_disputed`: rows that their
-        publisher disputes, ascending; they vouch for no equal one."""
+    def active(self, classes: Classes, asked: Certification, groups: Collection[GroupId]) -> Active:
+        """The rows of these classes that are certified as asked."""
         key = (classes, asked, frozenset(groups))
         if key not in self._active:
-            self._active[key] = self._find_active(classes, asked, groups, own_disputed)
+            self._active[key] = self._find_active(classes, asked, frozenset(groups))
         return self._active[key]
 
-    def _find_live(self, groups: frozenset[GroupId]) -> Flags:
-        snapshot, void = self._snapshot, self._bench.void
+    def _find_live(self, groups: GroupSet) -> _Live:
+        snapshot, batches = self.snapshot, self.snapshot.batches
         ours = sum(1 << bit for bit, group in enumerate(snapshot.groups) if group in groups)
-        batches = snapshot.batches
         usable = (batches.groups & np.uint64(ours)) != 0
         usable &= batches.approved != NOT_APPROVED
-        usable &= ~void.batches
-        live: Flags = np.repeat(usable, batches.count)
-        live &= ~snapshot.withdrawn
-        live[void.reopened] = np.repeat(usable, batches.count)[void.reopened]
-        for scheme, values in PLACEHOLDERS.items():
-            for value in values:
-                live[snapshot.values[scheme].equal_to(value)] = False
+        usable &= ~self._bench.void.batches
+        before = None if self._before is None else self._before._live.get(groups)
+        stale = np.ones(len(snapshot.withdrawn.pages), dtype=np.bool_)
+        if before is not None and self._before is not None:
+            then = self._before.snapshot
+            stale = _differing([snapshot.withdrawn], [then.withdrawn])
+            for at in np.flatnonzero(usable[: len(before.usable)] != before.usable).tolist():
+                start, end = batches.start[at], batches.start[at] + batches.count[at]
+                bits = snapshot.withdrawn.bits
+                stale[start >> bits : ((end - 1) >> bits) + 1] = True
+        pages = tuple(
+            before.flags.pages[number]
+            if before is not None and not is_stale
+            else self._live_page(number, usable)
+            for number, is_stale in enumerate(stale)
+        )
+        return _Live(usable, Paged(pages, snapshot.withdrawn.bits))
+
+    def _live_page(self, number: int, usable: Flags) -> Flags:
+        snapshot, batches = self.snapshot, self.snapshot.batches
+        rows = snapshot.withdrawn.part(number)
+        first = int(np.searchsorted(batches.start, rows.start, "right")) - 1
+        some = slice(max(first, 0), int(np.searchsorted(batches.start, rows.stop, "left")))
+        starts = np.maximum(batches.start[some], rows.start)
+        ends = np.minimum(batches.start[some] + batches.count[some], rows.stop)
+        reached: Flags = np.repeat(usable[some], ends - starts)
+        live = reached & ~snapshot.withdrawn.pages[number]
+        reopened = _within(self._bench.void.reopened, rows)
+        live[reopened] = reached[reopened]
+        live[_within(self._blank, rows)] = False
         return live
 
-    def _find_active(
-        self,
-        classes: Classes,
-        asked: Certification,
-        groups: Collection[GroupId],
-        own_disputed: Rows,
-    ) -> Active:
-        snapshot, live = self._snapshot, self.live(groups)
-        wanted = np.array([code in classes for code in snapshot.classes], dtype=np.bool_)
-        graded = self._grades(asked.review_level, groups)
-        enough = graded.agencies >= asked.agencies
-        enough &= graded.sovereigns >= asked.sovereigns
-        table = np.append(False, np.logical_and.outer(wanted, enough).ravel())
-        equal = _NO_ROWS
-        if asked.review_level == 0:
-            equal = self._equal(live, wanted, asked, own_disputed)
-        return Active(graded, table, equal)
+    @cached_property
+    def _blank(self) -> Rows:
+        """The rows that have a placeholder, ascending."""
+        found = [
+            self.snapshot.values[scheme].equal_to(value)
+            for scheme, values in PLACEHOLDERS.items()
+            if len(self.snapshot.values[scheme])
+            for value in values
+        ]
+        return np.unique(np.concatenate([_NO_ROWS, *found]))
 
-    def _grades(self, level: int, groups: Collection[GroupId]) -> "Grades":
-        """What a row is to any clause of a review level, in one small number."""
-        key = (level, frozenset(groups))
-        if key not in self._graded:
-            snapshot, live = self._snapshot, self.live(groups)
-            agencies, sovereigns = self._counts(level)
-            places = np.zeros(_PAIRS * _PAIRS, dtype=np.uint32)
-            for start in range(0, snapshot.count, _BLOCK_ROWS):
-                part = slice(start, start + _BLOCK_ROWS)
-                places[agencies[part] * np.uint16(_PAIRS) + sovereigns[part]] = 1
-            pairs = np.flatnonzero(places)
-            places[pairs] = np.arange(len(pairs))
-            small = len(snapshot.classes) * len(pairs) < 2**16 - 1
-            codes: NDArray[np.uint16] | NDArray[np.uint32]
-            codes = (
-                np.empty(snapshot.count, np.uint16)
-                if small
-                else np.empty(snapshot.count, np.uint32)
-            )
-            for start in range(0, snapshot.count, _BLOCK_ROWS):
-                part = slice(start, start + _BLOCK_ROWS)
-                code = snapshot.class_of[part] * np.uint32(len(pairs))
-                code += places[agencies[part] * np.uint16(_PAIRS) + sovereigns[part]]
-                codes[part] = (code + 1) * live[part]
-            self._graded[key] = Grades(codes, pairs // _PAIRS, pairs % _PAIRS)
-        return self._graded[key]
+    def _find_active(self, classes: Classes, asked: Certification, groups: GroupSet) -> Active:
+        enough = (asked.agencies <= _AGENCIES) & (asked.sovereigns <= _SOVEREIGNS)
+        table = np.append(False, np.logical_and.outer(self._wanted(classes), enough).ravel())
+        tied = self._tied_grades_of(classes, groups) if asked.review_level == 0 else None
+        graded = self._grades_of(asked.review_level, groups)
+        return Active(graded, table, tied, np.append(False, enough))
 
-    def _counts(self, level: int) -> tuple[Bytes, Bytes]:
-        """How many agencies vouch for each row at a review level, from how many sovereigns."""
-        if level not in self._spoken:
-            count = self._snapshot.count
-            agencies, sovereigns = np.empty(count, np.uint8), np.empty(count, np.uint8)
-            for start in range(0, count, _BLOCK_ROWS):
-                part = slice(start, min(start + _BLOCK_ROWS, count))
-                words = self._words.of(part, level)
-                agencies[part] = np.bitwise_count(words)
-                sovereigns[part] = self._bench.sovereigns_in(words)
-            self._spoken[level] = (agencies, sovereigns)
-        return self._spoken[level]
+    def _wanted(self, classes: Classes) -> Flags:
+        return np.array([code in classes for code in self.snapshot.classes], dtype=np.bool_)
 
-    def _equal(
-        self,
-        live: Flags,
-        wanted: Flags,
-        asked: Certification,
-        own_disputed: Rows,
-    ) -> Rows:
-        """Level 0: another agency that lists the very same value as one of these classes vouches
-        too; not so where it has disputed its own listing."""
-        snapshot, (rows, groups, words) = self._snapshot, self._ties
-        words = words.copy()
-        for members, starts, places in groups:
-            own = _ONE << snapshot.publisher[members].astype(np.uint64)
-            vouches = live[members] & wanted[snapshot.class_of[members]]
-            if len(own_disputed):
-                vouches &= ~np.isin(members, own_disputed)
-            lengths = np.diff(starts, append=len(members))
-            shared = np.bitwise_or.reduceat(np.where(vouches, own, np.uint64(0)), starts)
-            words[places] |= np.repeat(shared, lengths)
-        words &= np.uint64(self._bench.admitted)
-        enough = np.bitwise_count(words) >= asked.agencies
-        enough &= self._bench.sovereigns_in(words) >= asked.sovereigns
-        enough &= live[rows] & wanted[snapshot.class_of[rows]]
-        found: Rows = rows[enough]
-        return found
+    def _grades_of(self, level: int, groups: GroupSet) -> Grades:
+        key = (level, groups)
+        if key not in self._grades:
+            snapshot, live = self.snapshot, self.live(groups)
+            dtype = _dtype_of(len(snapshot.classes))
+            before = None if self._before is None else self._before._grades.get(key)
+            if before is not None and before.codes.pages[0].dtype != dtype:
+                before = None
+            stale = np.ones(len(live.pages), dtype=np.bool_)
+            if before is not None and self._before is not None:
+                then = self._before.snapshot.endorsed[level:]
+                stale = _differing([live, *snapshot.endorsed[level:]], [before.live, *then])
+            pages: list[NDArray[np.uint16 | np.uint32]] = []
+            for number, is_stale in enumerate(stale.tolist()):
+                if before is not None and not is_stale:
+                    pages.append(before.codes.pages[number])
+                else:
+                    pages.append(self._codes_page(number, level, live.pages[number]).astype(dtype))
+            self._grades[key] = Grades(key, live, Paged(tuple(pages), live.bits))
+        return self._grades[key]
+
+    def _codes_page(self, number: int, level: int, live: Flags) -> NDArray[np.uint32]:
+        code = self.snapshot.class_of[self.snapshot.withdrawn.part(number)] * np.uint32(PAIRS)
+        code += self._pairs_of(number, level)
+        code += np.uint32(1)
+        code *= live
+        return code
+
+    def _pairs_of(self, number: int, level: int) -> NDArray[np.uint16]:
+        key = (level, number)
+        if key not in self._pairs:
+            self._pairs[key] = self._pairs_among(self._words.page(number, level))
+        return self._pairs[key]
+
+    def _pairs_among(self, words: Masks) -> NDArray[np.uint16]:
+        pairs: NDArray[np.uint16] = _FIRST[np.bitwise_count(words)]
+        pairs += self._bench.sovereigns_in(words)
+        return pairs
+
+    def _tied_grades_of(self, classes: Classes, groups: GroupSet) -> TiedGrades:
+        key = (classes, groups)
+        if key not in self._tied_grades:
+            before = None if self._before is None else self._before._tied_grades.get(key)
+            wanted, ties = self._wanted(classes), self._ties
+            tied = self._tied_of(groups, before is None)
+            words = tied.vouching(wanted) & np.uint64(self._bench.admitted)
+            some = self._pairs_among(words) + np.uint16(1)
+            some *= tied.live & wanted[tied.classes]
+            since = np.empty(0, dtype=np.uint16) if before is None else before.codes
+            codes = np.zeros(len(ties), dtype=np.uint16)
+            codes[: len(since)] = since
+            codes[tied.slots] = some
+            self._tied_grades[key] = TiedGrades(key, ties, codes, since, tied.slots)
+        return self._tied_grades[key]
 
     @cached_property
-    def _ties(self) -> tuple[Rows, list[_Tie], Masks]:
-        """The rows that share a value with another, ascending; by scheme the groups of equal ones,
-        with their places among the rows; and who vouches for each row by itself."""
-        groups = [self._snapshot.values[scheme].equal_groups for scheme in SCHEMES]
-        rows = np.unique(np.concatenate([members for members, _ in groups])).astype(np.uint32)
-        ties = [
-            (members, starts, np.searchsorted(rows, members))
-            for members, starts in groups
-            if len(members)
-        ]
-        return rows, ties, self._words.of(rows, 0)
+    def _ties(self) -> Ties:
+        before = None if self._before is None else self._before.ties
+        if before is None or self._before is None:
+            return ties_of(self.snapshot)
+        return ties_of(self.snapshot, before, self._before.snapshot.count)
 
+    def _tied_of(self, groups: GroupSet, all_of_them: bool) -> Tied:
+        """The tied rows whose answers may be others than before, or all."""
+        key = (groups, all_of_them)
+        if key not in self._tied:
+            rows = None
+            if not all_of_them:
+                moved = distinct(np.concatenate(list(self._moved(groups))))
+                rows = partners_of(self.snapshot, moved)
+            live, words = self.live(groups), self._words
+            self._tied[key] = tied_of(
+                self.snapshot, self._ties, rows, live, words, self._own_disputed
+            )
+        return self._tied[key]
 
-class Words:
-    """For rows, the agencies in good standing that vouch for them by publishing or endorsing."""
-
-    def __init__(self, snapshot: Snapshot, bench: Bench) -> None:
-        self._snapshot = snapshot
-        self._admitted = np.uint64(bench.admitted)
-        self._mended = _without_void(snapshot, bench)
-
-    def of(self, rows: slice | Rows, level: int) -> Masks:
-        snapshot = self._snapshot
-        words: Masks = _ONE << snapshot.publisher[rows].astype(np.uint64)
-        for at in range(level, len(snapshot.endorsed)):
-            words |= snapshot.endorsed[at][rows]
-        if self._mended is not None:
-            self._mend(words, rows, level)
-        words &= self._admitted
-        return words
-
-    def _mend(self, words: Masks, rows: slice | Rows, level: int) -> None:
-        """Rows that a void key endorsed: what the other keys said alone."""
-        if self._mended is None:
+    def _moved(self, groups: GroupSet) -> Iterator[Rows]:
+        """The tied rows of which anything is new that bears on them or on equal ones."""
+        ties, then, live = self._ties, self._before, self.live(groups)
+        if then is None:
+            yield ties.rows
             return
-        touched, by_level = self._mended
-        asked = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        places = np.minimum(np.searchsorted(touched, asked), len(touched) - 1)
-        there = touched[places] == asked
-        own = _ONE << self._snapshot.publisher[asked[there]].astype(np.uint64)
-        for at in range(level, len(by_level)):
-            own |= by_level[at][places[there]]
-        words[there] = own
+        before = then.live(groups)
+        disputed = np.setxor1d(self._own_disputed, then._own_disputed)
+        yield disputed[ties.slots_of(disputed)[0]]
+        endorsed = (self.snapshot.endorsed, then.snapshot.endorsed)
+        stale = _differing([live, *endorsed[0]], [before, *endorsed[1]])
+        for number in np.flatnonzero(stale).tolist():
+            tied = ties.rows[ties.within(live.part(number))]
+            moved = np.ones(len(live.pages[number]), dtype=np.bool_)
+            if number < len(before.pages):
+                known = len(before.pages[number])
+                moved[:known] = live.pages[number][:known] != before.pages[number]
+                words = self._words.page(number, 0)[:known]
+                moved[:known] |= words != then._words.page(number, 0)
+            yield tied[moved[tied - np.uint32(live.part(number).start)]]
 
 
-def _without_void(
-    snapshot: Snapshot, bench: Bench
-) -> tuple[NDArray[np.intp], Mapping[int, Masks]] | None:
-    """The rows that a void key endorsed, with the endorsements of all other keys, by level."""
-    opinions, void = snapshot.opinions, bench.void.opinions
-    gone = np.flatnonzero(void & (opinions.kind == Kind.ENDORSE))
-    if not len(gone):
-        return None
-    ranges = [np.arange(opinions.first[at], opinions.first[at] + opinions.count[at]) for at in gone]
-    touched = np.unique(np.concatenate(ranges))
-    by_level = {level: np.zeros(len(touched), np.uint64) for level in range(len(snapshot.endorsed))}
-    for at in np.flatnonzero(~void & (opinions.kind == Kind.ENDORSE)):
-        first = int(opinions.first[at])
-        low, high = np.searchsorted(touched, [first, first + int(opinions.count[at])])
-        by_level[int(opinions.detail[at])][low:high] |= _ONE << np.uint64(opinions.agency[at])
-    return touched, by_level
+def _dtype_of(classes: int) -> type[np.uint16 | np.uint32]:
+    return np.uint16 if classes * PAIRS < 2**16 else np.uint32
+
+
+def _differing(now: Sequence[Paged[Any]], then: Sequence[Paged[Any]]) -> Flags:
+    """Which pages are other objects than before, in any of some arrays: new ones are."""
+    stale = np.ones(len(now[0].pages), dtype=np.bool_)
+    for number in range(min(len(stale), len(then[0].pages))):
+        stale[number] = any(
+            array.pages[number] is not before.pages[number]
+            for array, before in zip(now, then, strict=True)
+        )
+    return stale
+
+
+def _within(rows: Rows, part: slice) -> Slots:
+    """Those of `rows`, which ascend, of a stretch, counted from its start."""
+    low, high = np.searchsorted(rows, [part.start, part.stop])
+    within: Slots = rows[low:high].astype(np.intp) - part.start
+    return within

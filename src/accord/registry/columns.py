@@ -10,8 +10,9 @@ it lies in a file cannot be told from what it answers.
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 from typing import Final, Generic, TypeVar
 
 import numpy as np
@@ -25,7 +26,11 @@ Flags = NDArray[np.bool_]
 
 _ROOM_MIN: Final = 1024  # Rows of the first allocation.
 _BLOCK_ROWS: Final = 1 << 18  # Compared at a time.
+_FRESH_ROWS: Final = 1 << 15  # What came last is sorted in by itself, up to so many rows ...
+_FRESH_SHARE: Final = 16  # ... or one in so many of those in memory before.
+_HEAD_BITS_MAX: Final = 20  # Of a table of where keys begin: 8 MB for ten million keys.
 _NO_ROWS: Final[Rows] = np.empty(0, dtype=np.uint32)
+_NO_KEYS: Final[NDArray[np.uint64]] = np.empty(0, dtype=np.uint64)
 
 
 class Growing(Generic[S]):
@@ -87,6 +92,32 @@ class Run:
         """`keys` for a search that makes no array: a tenth of the time."""
         return self.keys.data
 
+    @cached_property
+    def _heads(self) -> tuple[np.uint64, NDArray[np.intp], int]:
+        """By how much a key is shifted to its head, where the keys of each head begin, and the bits
+        of the most keys that share one."""
+        bits = min(max(len(self.keys).bit_length() - 4, 1), _HEAD_BITS_MAX)
+        shift = np.uint64(64 - bits)
+        starts = np.searchsorted(self.keys, np.arange(1 << bits, dtype=np.uint64) << shift)
+        most = int(np.diff(starts, append=len(self.keys)).max())
+        return shift, starts, most.bit_length()
+
+    def places_with(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where in `order` the places with each of some distinct keys begin, and how many there
+        are. Cost: 150 ns a key among ten million, many at once."""
+        if not len(self.keys):
+            return np.zeros(len(keys), dtype=np.intp), np.zeros(len(keys), dtype=np.intp)
+        shift, starts, bits = self._heads
+        low: NDArray[np.intp] = starts[(keys >> shift).astype(np.intp)]
+        for bit in range(bits - 1, -1, -1):  # Steps of 2 ** bit: a search of all keys in step.
+            low += (self.keys.take(low + ((1 << bit) - 1), mode="clip") < keys) << np.intp(bit)
+        low = np.minimum(low, len(self.keys))  # Whoever went past the end is behind all.
+        counts = np.zeros(len(keys), dtype=np.intp)
+        hit = np.flatnonzero(low < len(self.keys))
+        hit = hit[self.keys[low[hit]] == keys[hit]]
+        counts[hit] = np.searchsorted(self.keys, keys[hit], "right") - low[hit]
+        return low, counts
+
     def place_of(self, row: int) -> int | None:
         """Where a row's value lies."""
         place = int(self.rows.searchsorted(np.uint32(row)))
@@ -144,83 +175,96 @@ class Run:
 class Values:
     """One scheme's values, of the rows that have one, in log order.
 
-    A row's place counts through `base`, which may lie in a file that many processes map, and then
-    through `tail`, whose rows lie behind all of it.
+    A row's place counts through `base`, which may lie in a file that many processes map, then
+    through `tail` and `fresh`, each of whose rows lie behind all before it.
     """
 
     base: Run
     tail: Run
+    fresh: Run | None = None  # What came last, as long as it is little beside the tail.
 
     def __len__(self) -> int:
-        return len(self.base) + len(self.tail)
+        return sum(len(run) for run in self.runs())
 
     @property
     def width(self) -> int:
         return int(self.base.values.shape[1])
 
+    @cached_property
+    def _parts(self) -> tuple[tuple[int, Run], ...]:
+        """The runs that have rows, with the place of their first."""
+        starts = np.cumsum([0, *(len(run) for run in self.runs())]).tolist()
+        return tuple(
+            (start, run) for start, run in zip(starts[:-1], self.runs(), strict=True) if len(run)
+        )
+
     def equal_to(self, value: bytes) -> Rows:
         """The rows with exactly this value, ascending."""
         if len(value) != self.width:
             return _NO_ROWS
-        found, late = self.base.equal_to(value), self.tail.equal_to(value)
-        if not len(late):
-            return found
-        return np.concatenate([found, late]) if len(found) else late
+        found = _NO_ROWS
+        for _, run in self._parts:
+            more = run.equal_to(value)
+            if len(more):
+                found = np.concatenate([found, more]) if len(found) else more
+        return found
 
     def places_of(self, rows: Rows) -> tuple[Flags, NDArray[np.intp]]:
         """Which of `rows` have a value, and where; a place is meaningless where there is none."""
-        there, places = self.base.places_of(rows)
-        if not len(self.tail):
-            return there, places
-        late, behind = self.tail.places_of(rows)
-        return there | late, np.where(late, behind + len(self.base), places)
+        if len(self._parts) == 1:
+            return self._parts[0][1].places_of(rows)
+        there = np.zeros(len(rows), dtype=np.bool_)
+        places = np.zeros(len(rows), dtype=np.intp)
+        for start, run in self._parts:
+            here, behind = run.places_of(rows)
+            there |= here
+            places = np.where(here, behind + start, places)
+        return there, places
 
     def at(self, places: NDArray[np.intp]) -> Bytes:
         """The values at some places. Shape: (len(places), width)."""
-        late = places >= len(self.base)
-        if not late.any():
-            return self.base.values[places]
+        if len(self._parts) == 1:
+            return self._parts[0][1].values[places]
         found = np.empty((len(places), self.width), dtype=np.uint8)
-        found[~late] = self.base.values[places[~late]]
-        found[late] = self.tail.values[places[late] - len(self.base)]
+        for start, run in self._parts:
+            here = (places >= start) & (places < start + len(run))
+            found[here] = run.values[places[here] - start]
         return found
 
     def rows_at(self, places: NDArray[np.intp]) -> Rows:
-        late = places >= len(self.base)
         found = np.empty(len(places), dtype=np.uint32)
-        found[~late] = self.base.rows[places[~late]]
-        found[late] = self.tail.rows[places[late] - len(self.base)]
+        for start, run in self._parts:
+            here = (places >= start) & (places < start + len(run))
+            found[here] = run.rows[places[here] - start]
         return found
 
     def place_of(self, row: int) -> int | None:
         """`places_of`, of one row."""
-        place = self.base.place_of(row)
-        if place is None and (place := self.tail.place_of(row)) is not None:
-            place += len(self.base)
-        return place
+        for start, run in self._parts:
+            place = run.place_of(row)
+            if place is not None:
+                return start + place
+        return None
 
     def value_of(self, row: int) -> bytes | None:
-        place = self.place_of(row)
-        if place is None:
-            return None
-        run, at = (
-            (self.base, place) if place < len(self.base) else (self.tail, place - len(self.base))
-        )
-        value: bytes = run.values[at].tobytes()
-        return value
+        for _, run in self._parts:
+            place = run.place_of(row)
+            if place is not None:
+                value: bytes = run.values[place].tobytes()
+                return value
+        return None
 
-    def runs(self) -> tuple[Run, Run]:
-        return self.base, self.tail
+    def runs(self) -> tuple[Run, ...]:
+        both = (self.base, self.tail)
+        return both if self.fresh is None else (*both, self.fresh)
 
     def whole(self) -> Run:
-        """All of it as one run. Cost: where there is a tail, a copy and a sort."""
-        if not len(self.tail):
-            return self.base
-        if not len(self.base):
-            return self.tail
+        """All of it as one run. Cost: unless it is one already, a copy and a sort."""
+        if len(self._parts) == 1:
+            return self._parts[0][1]
         return Run.of(
-            np.concatenate([self.base.rows, self.tail.rows]),
-            np.concatenate([self.base.values, self.tail.values]),
+            np.concatenate([run.rows for run in self.runs()]),
+            np.concatenate([run.values for run in self.runs()]),
         )
 
     def begins_with(self, run: Run) -> bool:
@@ -243,7 +287,34 @@ class Values:
     @cached_property
     def equal_groups(self) -> tuple[Rows, NDArray[np.intp]]:
         """Rows that share their value with another row, group by group, and where groups start."""
-        places = self._doubtful()  # Few: only these are compared whole.
+        return self._grouped(self._doubtful())  # Few: only these are compared whole.
+
+    def equal_groups_of(self, rows: Rows) -> tuple[Rows, NDArray[np.intp]]:
+        """As `equal_groups`, all groups that have one of `rows`, and perhaps others."""
+        there, places = self.places_of(rows)
+        return self._groups_with(_keys(self.at(places[there])))
+
+    def equal_groups_since(self, row: int) -> tuple[Rows, NDArray[np.intp]]:
+        """As `equal_groups_of`, of the rows from one on."""
+        since = np.uint32(row)  # Of the type of `rows`, which are searched and not copied.
+        late = [run.values[int(run.rows.searchsorted(since)) :] for _, run in self._parts]
+        return self._groups_with(np.concatenate([_NO_KEYS, *(_keys(values) for values in late)]))
+
+    def _groups_with(self, keys: NDArray[np.uint64]) -> tuple[Rows, NDArray[np.intp]]:
+        """The groups whose values begin with one of some keys."""
+        keys = distinct(keys)
+        found = [(start, run, *run.places_with(keys)) for start, run in self._parts]
+        several = np.zeros(len(keys), dtype=np.intp)
+        for *_, counts in found:
+            several += counts
+        doubtful = [np.empty(0, dtype=np.intp)]
+        for start, run, low, counts in found:
+            which = np.flatnonzero((several > 1) & (counts > 0))
+            stretches = run.order[_stretches(low[which], counts[which])]
+            doubtful.append(stretches.astype(np.intp) + start)
+        return self._grouped(np.concatenate(doubtful))
+
+    def _grouped(self, places: NDArray[np.intp]) -> tuple[Rows, NDArray[np.intp]]:
         words = _words(self.at(places))
         ranked = np.lexsort((places, *words.T))
         places, words = places[ranked], words[ranked]
@@ -257,36 +328,36 @@ class Values:
 
     def _doubtful(self) -> NDArray[np.intp]:
         """The places whose key some other place has too."""
-        base, tail = self.base, self.tail
-        early, late = base.tied(), tail.tied()
-        if len(base) and len(tail):
-            low = np.searchsorted(base.keys, tail.keys, "left")
-            high = np.searchsorted(base.keys, tail.keys, "right")
-            shared = high > low
-            late |= shared
-            # Equal keys of the tail have one stretch of the base: each is walked once.
-            low, which = np.unique(low[shared], return_index=True)
-            sizes = high[shared][which] - low
-            ends = np.cumsum(sizes)
-            early[np.arange(int(sizes.sum())) + np.repeat(low - (ends - sizes), sizes)] = True
-        found = [base.order[early].astype(np.intp), tail.order[late].astype(np.intp) + len(base)]
-        return np.concatenate(found)
+        flags = [run.tied() for _, run in self._parts]
+        for one, other in combinations(range(len(flags)), 2):
+            few, many = sorted((one, other), key=lambda at: len(flags[at]))
+            keys = distinct(self._parts[few][1].keys)
+            low, counts = self._parts[many][1].places_with(keys)
+            flags[many][_stretches(low[counts > 0], counts[counts > 0])] = True
+            low, counts = self._parts[few][1].places_with(keys[counts > 0])
+            flags[few][_stretches(low, counts)] = True
+        found = [
+            run.order[mine].astype(np.intp) + start
+            for mine, (start, run) in zip(flags, self._parts, strict=True)
+        ]
+        return np.concatenate([np.empty(0, dtype=np.intp), *found])
 
 
 class GrowingValues:
     """The writing side of `Values`. New values are sorted in when somebody wants to read."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, fresh_rows: int = _FRESH_ROWS) -> None:
+        """`fresh_rows`: up to how many are kept apart. It changes the cost, not the answers."""
         self._width = width
+        self._fresh_rows = fresh_rows
         self._base = Run.empty(width)
-        self._restart(Run.empty(width))
+        self._restart(_NO_ROWS, np.empty((0, width), dtype=np.uint8))
 
-    def _restart(self, tail: Run) -> None:
+    def _restart(self, rows: Rows, values: Bytes) -> None:
         self._rows = Growing(np.uint32)
         self._values = Growing(np.uint8, self._width)
-        self._keys: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
-        self._order: Rows = _NO_ROWS
-        self.extend(tail.rows, tail.values)
+        self._tail, self._fresh = Run.empty(self._width), Run.empty(self._width)
+        self.extend(rows, values)
 
     def extend(self, rows: Rows, values: Bytes) -> None:
         """`rows` ascend and lie behind all earlier ones."""
@@ -294,27 +365,64 @@ class GrowingValues:
         self._values.extend(values)
 
     def freeze(self) -> Values:
-        """Cost: a sort of what is new and one pass over what came behind the base."""
-        done, values = len(self._keys), self._values.view()
-        if done < len(values):
-            fresh = _keys(values[done:])
-            ranked = np.argsort(fresh, kind="stable")
-            at = np.searchsorted(self._keys, fresh[ranked], "right")
-            self._keys = np.insert(self._keys, at, fresh[ranked])
-            self._order = np.insert(self._order, at, (ranked + done).astype(np.uint32))
-        return Values(self._base, Run(self._rows.view(), values, self._keys, self._order))
+        """Cost: a sort of what is new and one pass over what came lately, and seldom one over all
+        that came behind the base."""
+        rows, values, settled = self._rows.view(), self._values.view(), len(self._tail)
+        if len(settled_now := values[:settled]) and not np.may_share_memory(
+            self._tail.values, settled_now
+        ):
+            self._tail = replace(self._tail, rows=rows[:settled], values=settled_now)
+        self._fresh = _grown(self._fresh, rows[settled:], values[settled:])
+        if len(self._fresh) > max(self._fresh_rows, settled // _FRESH_SHARE):
+            self._tail = _joined(self._tail, self._fresh, rows, values)
+            self._fresh = Run.empty(self._width)
+        return Values(self._base, self._tail, self._fresh)
 
     def adopt(self, base: Run) -> bool:
         """Hold the first rows where `base` lies and no longer here, if it has the very same ones
         and more than the base before. What was frozen earlier stays as it is. Whether it did."""
-        unsorted = Run(self._rows.view(), self._values.view(), self._keys[:0], _NO_ROWS)
+        unsorted = Run(self._rows.view(), self._values.view(), self._tail.keys[:0], _NO_ROWS)
         now = Values(self._base, unsorted)  # To compare and to cut: nothing is looked up in it.
         if len(base) <= len(self._base) or not now.begins_with(base):
             return False
         behind = np.arange(len(base), len(now), dtype=np.intp)
         self._base = base
-        self._restart(Run.of(now.rows_at(behind), now.at(behind)))
+        self._restart(now.rows_at(behind), now.at(behind))
         return True
+
+
+def _grown(run: Run, rows: Rows, values: Bytes) -> Run:
+    """A run of `rows`, of which it had the first."""
+    done = len(run)
+    if done == len(rows):
+        return run
+    added = Run.of(rows[done:], values[done:])
+    return _joined(run, added, rows, values)
+
+
+def _joined(run: Run, added: Run, rows: Rows, values: Bytes) -> Run:
+    """The run of `rows`: those of one run, and then those of the other."""
+    if not len(run):
+        return replace(added, rows=rows, values=values)
+    at = np.searchsorted(run.keys, added.keys, "right")
+    order = np.insert(run.order, at, added.order + np.uint32(len(run)))
+    return Run(rows, values, np.insert(run.keys, at, added.keys), order)
+
+
+def _stretches(low: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Every place of stretches that begin at `low`."""
+    ends = np.cumsum(sizes)
+    shifts: NDArray[np.intp] = np.repeat(low - (ends - sizes), sizes)
+    return shifts + np.arange(len(shifts))
+
+
+def distinct(values: NDArray[S]) -> NDArray[S]:
+    """Ascending. Faster than `np.unique`, which hashes them first."""
+    values = np.sort(values)
+    first = np.ones(len(values), dtype=np.bool_)
+    first[1:] = values[1:] != values[:-1]
+    found: NDArray[S] = values[first]
+    return found
 
 
 def _keys(values: Bytes) -> NDArray[np.uint64]:

@@ -60,7 +60,9 @@ def figures(snapshot: Snapshot, weighed: Weighed, state: Reader) -> Figures:
     said = {item.agency: item for item in count_feedback(weighed, [By.AGENCY])}
     upheld = _by_publisher(snapshot, disputes.rows[disputes.upheld])
     disputed = _by_publisher(snapshot, disputed_rows(snapshot))
-    withdrawn = _by_publisher(snapshot, np.flatnonzero(snapshot.withdrawn).astype(np.uint32))
+    withdrawn = _by_publisher(
+        snapshot, np.flatnonzero(snapshot.withdrawn.whole()).astype(np.uint32)
+    )
     listings = _by_publisher(snapshot, np.arange(snapshot.count, dtype=np.uint32))
     rows = [
         AgencyFigures(

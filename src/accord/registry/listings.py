@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accord.follow.delta import FoldedEntry
-from accord.registry.columns import Bytes, Flags, Growing, GrowingValues, Masks, Rows, Run, Values
+from accord.registry.columns import Bytes, Growing, GrowingValues, Masks, Rows, Run, Values
+from accord.registry.pages import PAGE_BITS, GrowingPages, Paged
 from accord.registry.view_columns import GrowingViews, ViewColumn
 from accord.statements.batch import VIEW_WIDTHS, WIDTHS, Batch, Column
 from accord.statements.bodies import Approve, Dispute, DisputeReason, Endorse, Publish, Withdraw
@@ -111,16 +112,21 @@ class Snapshot:
     class_of: NDArray[np.uint32]
     media: Bytes
     publisher: Bytes
-    withdrawn: Flags
-    endorsed: tuple[Masks, ...]  # By review level.
-    disputed: Masks
+    withdrawn: Paged[np.bool_]
+    endorsed: tuple[Paged[np.uint64], ...]  # Masks, by review level.
+    disputed: Paged[np.uint64]
     values: Mapping[str, Values]  # By scheme.
     pdq_quality: Bytes  # Aligned with `values["pdq"].rows`.
     views: Mapping[str, ViewColumn]  # By scheme.
+    lineage: object  # The registry that it is of: see `goes_on_from`.
 
     @property
     def count(self) -> int:
         return len(self.class_of)
+
+    def goes_on_from(self, before: "Snapshot") -> bool:
+        """Whether the same registry was folded further since, so that no row moved."""
+        return self.lineage is before.lineage and self.size >= before.size
 
     def batch_of(self, rows: Rows) -> NDArray[np.intp]:
         return np.searchsorted(self.batches.start, rows.astype(np.int64), "right") - 1
@@ -150,7 +156,8 @@ class Snapshot:
 class Registry:
     """The writing side: fold entries in log order, then read a `snapshot`. One writer."""
 
-    def __init__(self) -> None:
+    def __init__(self, page_bits: int = PAGE_BITS) -> None:
+        """`page_bits`: the size of a page. It changes the cost, not the answers."""
         self.size = 0  # Entries so far, the unimportant ones included.
         self._agencies: dict[MemberId, int] = {}
         self._keys: dict[KeyId, int] = {}
@@ -181,9 +188,10 @@ class Registry:
         self._class_of = Growing(np.uint32)
         self._media = Growing(np.uint8)
         self._publisher = Growing(np.uint8)
-        self._withdrawn = Growing(np.bool_)
-        self._endorsed = tuple(Growing(np.uint64) for _ in range(LEVELS))
-        self._disputed = Growing(np.uint64)
+        self._withdrawn = GrowingPages(np.bool_, page_bits)
+        self._endorsed = tuple(GrowingPages(np.uint64, page_bits) for _ in range(LEVELS))
+        self._disputed = GrowingPages(np.uint64, page_bits)
+        self._lineage = object()
         self._values = {scheme: GrowingValues(WIDTHS[scheme]) for scheme in SCHEMES}
         self._quality = Growing(np.uint8)
         self._views = {scheme: GrowingViews(width) for scheme, width in VIEW_WIDTHS.items()}
@@ -262,9 +270,9 @@ class Registry:
         self._class_of.extend(np.array(numbers, dtype=np.uint32)[class_of])
         self._media.extend(np.frombuffer(batch.media_of, dtype=np.uint8))
         self._publisher.extend(np.full(count, publisher, dtype=np.uint8))
-        self._withdrawn.extend(np.zeros(count, dtype=np.bool_))
+        self._withdrawn.grow(count)
         for masks in (*self._endorsed, self._disputed):
-            masks.extend(np.zeros(count, dtype=np.uint64))
+            masks.grow(count)
         for column in batch.columns:
             values = np.frombuffer(column.values, dtype=np.uint8).reshape(-1, column.width)
             if column.scheme in self._values:
@@ -295,10 +303,11 @@ class Registry:
             or publisher[target] != publisher[row]
             or _find(self._adding.view(), target) is not None
             or target == row
-            or self._withdrawn.view()[target]
-            or self._disputed.view()[target]
+            or self._withdrawn[target]
+            or self._disputed[target]
         ):
-            self._withdrawn.view()[row] = True
+            for flags in self._withdrawn.edit(row, 1):
+                flags[:] = True
             return
         self._adding.append(row)
         self._added_to.append(target)
@@ -333,14 +342,13 @@ class Registry:
     def _note_opinion(
         self, entry: FoldedEntry, agency: int, kind: Kind, detail: int, first: int, count: int
     ) -> None:
-        rows = slice(first, first + count)
-        bit = np.uint64(1 << agency)
-        if kind is Kind.ENDORSE:
-            self._endorsed[detail].view()[rows] |= bit
-        elif kind is Kind.DISPUTE:
-            self._disputed.view()[rows] |= bit
+        if kind is Kind.WITHDRAW:
+            for flags in self._withdrawn.edit(first, count):
+                flags[:] = True
         else:
-            self._withdrawn.view()[rows] = True
+            said = self._endorsed[detail] if kind is Kind.ENDORSE else self._disputed
+            for masks in said.edit(first, count):
+                masks[:] |= np.uint64(1 << agency)
         for name, value in (
             ("entry", entry.index),
             ("time_ms", entry.time_ms),
@@ -371,8 +379,8 @@ class Registry:
         return self._values[scheme].adopt(base)
 
     def snapshot(self) -> Snapshot:
-        """What was folded so far. Cost: a copy of the masks (33 bytes a listing); what only grows
-        is shared."""
+        """What was folded so far. Cost: that of what was folded since the last; pages that nothing
+        touched and what only grows are shared."""
         batch = {name: column.view() for name, column in self._batch.items()}
         for name in ("approved", "approved_ms", "approver"):
             batch[name] = batch[name].copy()
@@ -403,12 +411,13 @@ class Registry:
             class_of=self._class_of.view(),
             media=self._media.view(),
             publisher=self._publisher.view(),
-            withdrawn=self._withdrawn.view().copy(),
-            endorsed=tuple(masks.view().copy() for masks in self._endorsed),
-            disputed=self._disputed.view().copy(),
+            withdrawn=self._withdrawn.freeze(),
+            endorsed=tuple(masks.freeze() for masks in self._endorsed),
+            disputed=self._disputed.freeze(),
             values=self.values(),
             pdq_quality=self._quality.view(),
             views={scheme: views.freeze() for scheme, views in self._views.items()},
+            lineage=self._lineage,
         )
 
 
@@ -444,9 +453,9 @@ def registry_digest(snapshot: Snapshot) -> bytes:
         snapshot.class_of,
         snapshot.media,
         snapshot.publisher,
-        snapshot.withdrawn,
-        *snapshot.endorsed,
-        snapshot.disputed,
+        snapshot.withdrawn.whole(),
+        *(masks.whole() for masks in snapshot.endorsed),
+        snapshot.disputed.whole(),
         snapshot.pdq_quality,
     ]
     parts += [_bytes_of(column) for column in scalars]

@@ -7,7 +7,7 @@ checks it get the same rows; fewer agencies than the rule and the floors ask act
 Source: docs/spec/registry.md, sections Certification and Obligation.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -16,8 +16,9 @@ from typing import Final
 import numpy as np
 
 from accord.ledger.state import PLATFORMS, RULES, PlatformRow, Reader, RuleRow, Standing
-from accord.registry.certification import Active, Counting, flags_of, is_in
-from accord.registry.columns import Bytes, Flags, Rows
+from accord.registry.activity import Activity, activity_of
+from accord.registry.certification import Active, Counting, is_in
+from accord.registry.columns import Bytes, Rows
 from accord.registry.disputes import Disputes, disputes_of
 from accord.registry.listings import (
     FOLD_VERSION,
@@ -25,7 +26,8 @@ from accord.registry.listings import (
     Kind,
     Snapshot,
 )
-from accord.registry.roots import active_root
+from accord.registry.pages import Paged
+from accord.registry.roots import ActiveTree, active_tree
 from accord.registry.standing import Bench, bench_of, block_time_ms, parameters_of
 from accord.statements.bodies import Parameters, ceiling_of
 from accord.statements.rules import (
@@ -59,7 +61,7 @@ class ActiveClause:
     rows are active in it. Arrays are shared with clauses that ask the same."""
 
     clause: Clause
-    live: Flags  # Rows that can be active or vouch under this rule set.
+    live: Paged[np.bool_]  # Rows that can be active or vouch under this rule set.
     active: Active
     review_only: Rows  # Of the jurisdiction, ascending; those active here are REVIEW_ONLY.
 
@@ -97,7 +99,9 @@ class Obligation:
     clauses: tuple[ActiveClause, ...]
 
     def active_rows(self) -> Rows:
-        return _union(self.clauses)
+        if not self.clauses:
+            return np.empty(0, dtype=np.uint32)
+        return activity_of([item.active for item in self.clauses], self.clauses[0].live).rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,17 +113,27 @@ class PlatformObligations:
     now_ms: TimeMs
     snapshot: Snapshot
     bench: Bench
+    parameters: Parameters
     disputes: Disputes
-    live: Flags  # Released to the platform's groups, approved, not withdrawn.
+    live: Paged[np.bool_]  # Released to the platform's groups, approved, not withdrawn.
     by_jurisdiction: Mapping[JurisdictionId, Obligation]
     rules_sha256: bytes
-    active_rows: Rows
-    active_root: bytes
-    tied: Rows  # That share a value with another, ascending; none if no clause asks about it.
+    counting: Counting
+    activity: Activity
+    tree: ActiveTree
+
+    @property
+    def active_rows(self) -> Rows:
+        """Ascending. Cost: the first time, a pass over all rows."""
+        return self.activity.rows
 
     @property
     def active_count(self) -> int:
-        return len(self.active_rows)
+        return self.activity.count
+
+    @property
+    def active_root(self) -> bytes:
+        return self.tree.root
 
     @property
     def attest_within_ms(self) -> int | None:
@@ -148,13 +162,22 @@ class Certifier:
 class _Bearings:
     """What all clauses of a platform share."""
 
-    snapshot: Snapshot
     bench: Bench
     parameters: Parameters
     groups: Collection[GroupId]
     counting: Counting
     disputes: Disputes
     now_ms: TimeMs
+    before: PlatformObligations | None
+
+    def clauses_in_force(self, jurisdiction: JurisdictionId, rule: RuleRow) -> Iterable[Clause]:
+        """As `clause_in_force`, of each clause of a rule."""
+        before = self.before
+        if before is not None and before.parameters == self.parameters:
+            known = before.by_jurisdiction.get(jurisdiction)
+            if known is not None and known.coverage is Coverage.ACTIVE and known.rule == rule:
+                return [item.clause for item in known.clauses]
+        return [clause_in_force(clause, self.parameters) for clause in rule.rule_set.clauses]
 
 
 def platform_obligations(
@@ -162,35 +185,50 @@ def platform_obligations(
     state: Reader,
     platform: MemberId,
     now_ms: TimeMs | None = None,
-    memo: dict[bytes, bytes] | None = None,
+    before: PlatformObligations | None = None,
 ) -> PlatformObligations:
     """The obligations of a platform in all its jurisdictions.
 
     `now_ms` is the block time of the newest entry unless told; whatever is attested uses that.
-    `memo` keeps subtree roots from one call to the next: it changes the cost, not the answer.
+    `before` is an earlier answer for the platform: what stands in it and nothing touched since is
+    taken over. It changes the cost, not the answer.
     Raises: Unavailable, while the platform is not admitted or the fold version is not ours.
     """
     row = _platform_row(state, platform)
-    bearings = _bearings(snapshot, state, row, now_ms)
+    if before is not None and not snapshot.goes_on_from(before.snapshot):
+        before = None
+    bearings = _bearings(snapshot, state, row, now_ms, before)
     found = {name: _obligation(bearings, state, name) for name in row.jurisdictions}
-    rules = [
-        (name, item.rule.version, item.rule.rule_set) for name, item in found.items() if item.rule
-    ]
-    active = _union([clause for item in found.values() for clause in item.clauses])
+    answers = [clause.active for item in found.values() for clause in item.clauses]
+    activity = activity_of(answers, snapshot.withdrawn, None if before is None else before.activity)
+    live = bearings.counting.live(row.groups)
+    bearings.counting.settle()
     return PlatformObligations(
         platform=platform,
         standing=row.standing,
         now_ms=bearings.now_ms,
         snapshot=snapshot,
         bench=bearings.bench,
+        parameters=bearings.parameters,
         disputes=bearings.disputes,
-        live=bearings.counting.live(row.groups),
+        live=live,
         by_jurisdiction=found,
-        rules_sha256=rules_sha256([(str(name), version, rule) for name, version, rule in rules]),
-        active_rows=active,
-        active_root=active_root(snapshot, active, {} if memo is None else memo),
-        tied=bearings.counting.tied,
+        rules_sha256=_rules_sha256(found, before),
+        counting=bearings.counting,
+        activity=activity,
+        tree=active_tree(snapshot.batches, activity.flags, None if before is None else before.tree),
     )
+
+
+def _rules_sha256(
+    found: Mapping[JurisdictionId, Obligation], before: PlatformObligations | None
+) -> bytes:
+    rules = [(name, item.rule) for name, item in found.items()]
+    if before is not None and rules == [
+        (name, item.rule) for name, item in before.by_jurisdiction.items()
+    ]:
+        return before.rules_sha256
+    return rules_sha256([(str(name), rule.version, rule.rule_set) for name, rule in rules if rule])
 
 
 def obligation(
@@ -202,7 +240,7 @@ def obligation(
 ) -> Obligation:
     """One jurisdiction of `platform_obligations`, admitted there or not. Raises: Unavailable."""
     row = _platform_row(state, platform)
-    return _obligation(_bearings(snapshot, state, row, now_ms), state, jurisdiction)
+    return _obligation(_bearings(snapshot, state, row, now_ms, None), state, jurisdiction)
 
 
 def _platform_row(state: Reader, platform: MemberId) -> PlatformRow:
@@ -213,21 +251,28 @@ def _platform_row(state: Reader, platform: MemberId) -> PlatformRow:
 
 
 def _bearings(
-    snapshot: Snapshot, state: Reader, row: PlatformRow, now_ms: TimeMs | None
+    snapshot: Snapshot,
+    state: Reader,
+    row: PlatformRow,
+    now_ms: TimeMs | None,
+    before: PlatformObligations | None,
 ) -> _Bearings:
     parameters = parameters_of(state)
     if parameters.fold_version != FOLD_VERSION:  # Another fold would be taken for cheating.
         raise Unavailable("registry.fold_version", voted=parameters.fold_version, here=FOLD_VERSION)
     bench = bench_of(snapshot, state)
     now_ms = block_time_ms(state) if now_ms is None else now_ms
+    disputes = disputes_of(snapshot, bench, parameters, now_ms)
     return _Bearings(
-        snapshot=snapshot,
         bench=bench,
         parameters=parameters,
         groups=row.groups,
-        counting=Counting(snapshot, bench),
-        disputes=disputes_of(snapshot, bench, parameters, now_ms),
+        counting=Counting(
+            snapshot, bench, disputes.own, None if before is None else before.counting
+        ),
+        disputes=disputes,
         now_ms=now_ms,
+        before=before,
     )
 
 
@@ -243,19 +288,19 @@ def _obligation(bearings: _Bearings, state: Reader, jurisdiction: JurisdictionId
     if rules.modality is Modality.PROHIBITED:
         return Obligation(jurisdiction, Coverage.PROHIBITED, rule, ())
     groups = [name for name in bearings.groups if not rules.groups or name in rules.groups]
-    clauses = tuple(_activate(bearings, clause, jurisdiction, groups) for clause in rules.clauses)
+    in_force = bearings.clauses_in_force(jurisdiction, rule)
+    clauses = tuple(_activate(bearings, clause, jurisdiction, groups) for clause in in_force)
     return Obligation(jurisdiction, Coverage.ACTIVE, rule, clauses)
 
 
 def _activate(
     bearings: _Bearings, clause: Clause, jurisdiction: JurisdictionId, groups: Collection[GroupId]
 ) -> ActiveClause:
-    clause = clause_in_force(clause, bearings.parameters)
     asked, counting, disputes = clause.certification, bearings.counting, bearings.disputes
     return ActiveClause(
         clause=clause,
         live=counting.live(groups),
-        active=counting.active(clause.classes, asked, groups, disputes.own),
+        active=counting.active(clause.classes, asked, groups),
         review_only=disputes.review_only(jurisdiction),
     )
 
@@ -279,11 +324,6 @@ def clause_in_force(clause: Clause, parameters: Parameters) -> Clause:
         ),
         near=near,
     )
-
-
-def _union(clauses: Sequence[ActiveClause]) -> Rows:
-    """The rows active in any of the clauses, ascending."""
-    return np.flatnonzero(flags_of(clause.active for clause in clauses)).astype(np.uint32)
 
 
 def certifiers(

@@ -32,9 +32,11 @@ from accord.wire.ids import JurisdictionId, TimeMs
 class Void:
     """What was said with a key that its owner has since declared compromised as of then.
 
-    Shape: `opinions` and `batches` one flag each; `reopened` the rows, ascending, that nobody but
-    such a key withdrew.
+    Shape: `since_ms` one for each of `Snapshot.keys`, and one more; `opinions` and `batches` one
+    flag each; `reopened` the rows, ascending, that nobody but such a key withdrew.
     """
+
+    since_ms: NDArray[np.int64]
 
     opinions: Flags
     batches: Flags
@@ -50,6 +52,18 @@ class Bench:
     sovereigns: tuple[int, ...]
     home: Mapping[JurisdictionId, int]
     void: Void
+
+    def judges_as(self, before: "Bench", agencies: int) -> bool:
+        """Whether what had been said by then weighs as it did, when the log had shown so many
+        agencies: whose word counts, for which sovereign, with which keys. Homes may differ."""
+        known = (1 << agencies) - 1
+        spans = [members & known for members in self.sovereigns]
+        keys = len(before.void.since_ms) - 1
+        return (
+            self.admitted & known == before.admitted
+            and [members for members in spans if members] == list(before.sovereigns)
+            and np.array_equal(self.void.since_ms[:keys], before.void.since_ms[:keys])
+        )
 
     @property
     def void_opinions(self) -> Flags:
@@ -102,7 +116,7 @@ def _void_of(snapshot: Snapshot, state: Reader) -> Void:
     gone = opinions.time_ms >= since[opinions.key]
     unsound = batches.time_ms >= since[batches.key]
     unsound |= batches.approved_ms >= since[batches.approver]
-    return Void(gone, unsound, _reopened(snapshot, gone))
+    return Void(since, gone, unsound, _reopened(snapshot, gone))
 
 
 def _reopened(snapshot: Snapshot, gone: Flags) -> Rows:

@@ -204,6 +204,6 @@ def statuses(snapshot: Snapshot) -> Rows:
     batches = snapshot.batches
     approved = np.repeat(batches.approved != NOT_APPROVED, batches.count)
     status = np.where(approved, _STATUS.index(Status.LISTED), _STATUS.index(Status.PROPOSED))
-    status[approved & (snapshot.disputed != 0)] = _STATUS.index(Status.DISPUTED)
-    status[snapshot.withdrawn] = _STATUS.index(Status.WITHDRAWN)
+    status[approved & (snapshot.disputed.whole() != 0)] = _STATUS.index(Status.DISPUTED)
+    status[snapshot.withdrawn.whole()] = _STATUS.index(Status.WITHDRAWN)
     return status.astype(np.uint32)

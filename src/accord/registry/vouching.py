@@ -103,7 +103,8 @@ class Vouching:
     def _look_up_equal(self, voices: _Voices, row: int) -> None:
         obligations, voices.equal = self._obligations, []
         snapshot, own = obligations.snapshot, obligations.disputes.own
-        if not is_in(obligations.tied, row):  # Most rows.
+        ties = obligations.counting.ties
+        if ties is None or ties.slot_of(row) is None:  # Most rows.
             return
         twins = equal_rows(snapshot, row)
         voices.is_crowded = len(twins) > _TWINS_MAX

@@ -203,7 +203,8 @@ class IndexStore:
                 yield partial(self._write_viewed, scheme, index)
         for scheme, values in index.snapshot.values.items():
             is_mapped = len(values.base) > 0
-            if self._is_due(self._columns[scheme], len(values), len(values.tail), is_mapped):
+            changed = len(values) - len(values.base)
+            if self._is_due(self._columns[scheme], len(values), changed, is_mapped):
                 yield partial(self._write_values, scheme, values)
 
     @staticmethod
