@@ -1,9 +1,11 @@
 """From a reviewer's finding to the agencies, and back to the platform: with real processes."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pyrage
 import pytest
 
 from command_kit import House, founded, is_ready, refused, run, running, told, until
@@ -72,3 +74,36 @@ def test_what_reviewers_find_reaches_agencies_once_and_a_withdrawal_reaches_the_
         assert 0 <= done["took_ms"] < 60_000
         verdict = run("audit", "cloud", "--home", nl, "--log", url, "--trial", "--json", status=0)
         assert verdict.last["outcome"] == "ok"
+
+
+def test_a_scan_that_is_killed_again_and_again_opens_each_case_once(
+    house: House, tmp_path: Path
+) -> None:
+    """The power goes several times; every stored copy is one case in the end, with its file."""
+    drive = house.found_platform("drive")
+    house.admit(drive)
+    house.set_rules(tmp_path)
+    (tmp_path / "listed.jpg").write_bytes(jpeg(7))
+    house.certify(tmp_path / "listed.jpg")
+    key = pyrage.x25519.Identity.generate().to_public()
+    (drive / "cases.toml").write_text(f'[quarantine]\nname = "k"\nrecipient = "{key}"\n')
+    files = tmp_path / "files"
+    files.mkdir()
+    for number in range(24):
+        (files / f"{number:02d}.jpg").write_bytes(jpeg(7))
+    told("follow", "--once", "--home", drive, "--trial")
+    words = ("scan", files, "--home", drive, "--trial", "--jobs", "1", "--no-sync")
+    for lines in (1, 4, 7):
+        with running(tmp_path, *words) as scan:
+            for _ in range(lines):
+                scan.line()
+            scan.process.kill()
+    answers = [json.loads(line) for line in run(*words, "--json", status=3).stdout.splitlines()]
+    named = {answer["case"] for answer in answers}
+    assert len(answers) == len(named) == 24
+    listed = told("cases", "list", "--limit", "1000", "--home", drive)["cases"]
+    assert {row["case"] for row in listed} == named
+    assert all(row["quarantined"] and row["sightings"] == 1 for row in listed)
+    again = [json.loads(line) for line in run(*words, "--json", status=3).stdout.splitlines()]
+    assert {answer["how"] for answer in again} == {"unchanged"}
+    assert {answer["case"] for answer in again} == named
