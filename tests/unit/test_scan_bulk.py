@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from accord.audit.receipts import LookupReceipt, Receipt, parse_receipt
 from accord.fingerprint import Decoding
 from accord.matching import Context
 from accord.media import walk
 from accord.scan.bulk import FileAnswer, How, Scan, Tally
 from accord.scan.bulk_state import BulkState
 from accord.statements.rules import Action, Scope
+from accord.tlog import parse_bundle
 from accord.wire.errors import Malformed
 from accord.wire.ids import JurisdictionId
 from scan_kit import Scene, jpeg
@@ -129,6 +131,52 @@ def test_an_interrupted_scan_goes_on_where_it_was(scene: Scene, files: Path) -> 
     assert again["1.jpg"].how is How.UNCHANGED
     assert again["notes.txt"].how is How.READ
     assert decisions(again)["1.jpg"] == "match"
+
+
+def test_each_answer_of_a_scan_names_the_rules_that_it_was_decided_by(
+    scene: Scene, files: Path
+) -> None:
+    for number in range(20):
+        (files / f"copy-{number:02}.jpg").write_bytes(jpeg(1))
+    digests = {}
+    acts = {1: "block", 2: "quarantine", 3: "block"}
+    state = BulkState(scene.directory / "scan.sqlite")
+    answers: list[FileAnswer] = []
+    digests[1] = scene.screener.running.obligations.rules_sha256
+    for answer in Scan(scene.screener, STORED, state).run(walk([files])):
+        answers.append(answer)
+        if len(answers) in (4, 12):
+            version = 2 if len(answers) == 4 else 3
+            scene.rule(version, Action.QUARANTINE if version == 2 else Action.BLOCK)
+            scene.sync()
+            digests[version] = scene.screener.running.obligations.rules_sha256
+    state.close()
+    versions: list[int] = []
+    for answer in answers:
+        if answer.decision != "match":
+            continue
+        receipt = answer.answer["receipt"]
+        assert isinstance(receipt, dict)
+        reasons = answer.answer["reasons"]
+        assert isinstance(reasons, list)
+        (version,) = {reason["rule"]["version"] for reason in reasons}
+        assert answer.answer["action"] == acts[version]
+        assert receipt_at(scene, receipt["index"]).meta.rules_sha256 == digests[version]
+        versions.append(version)
+    assert versions == sorted(versions)
+    assert set(versions) == {1, 2, 3}
+    again = scan(scene, files)
+    stale = [name for name, answer in again.items() if answer.how is not How.UNCHANGED]
+    assert len(stale) >= sum(version < 3 for version in versions)
+    assert {answer.answer["action"] for answer in again.values() if answer.decision == "match"} == {
+        "block"
+    }
+
+
+def receipt_at(scene: Scene, index: int) -> Receipt | LookupReceipt:
+    size = scene.receipts.head().size
+    tile = scene.receipts.tile(f"tile/entries/000.p/{size}")
+    return parse_receipt(parse_bundle(tile, size)[index])
 
 
 def test_what_cannot_be_read_is_undetermined_and_tried_again(scene: Scene, files: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from accord.audit.verdict import Outcome
 from accord.fingerprint import Unhashable, UnhashableCode
 from accord.matching import Context, query_of
 from accord.matching.decision import Answer
@@ -20,6 +21,7 @@ from accord.statements.rules import Action
 from accord.wire.errors import Malformed, Unavailable
 from accord.wire.ids import JurisdictionId, TimeMs
 from accord.wire.limits import ATTEST_ANCHOR_MS, STALE_MS_MAX
+from audit_kit import HOUR_MS, evidence_on, judged
 from consortium_kit import CHAIN
 from scan_kit import CLOUD, Scene, jpeg, looked_at
 
@@ -80,6 +82,21 @@ def test_a_list_two_days_old_is_called_stale_and_goes_on(scene: Scene) -> None:
     scene.later_ms = STALE_MS_MAX + 60_000
     old = scene.screener.screen_found(looked_at(1), Context()).decision
     assert (old.stale, old.answer) == (True, Answer.MATCH)
+
+
+def test_a_clock_that_lags_the_ledger_dates_nothing_before_the_list(scene: Scene) -> None:
+    following = scene.following()
+    scene.list_pictures(1)
+    following.once()
+    block_ms = scene.screener.running.obligations.now_ms
+    scene.later_ms = -3 * HOUR_MS
+    found = scene.screener.screen_found(looked_at(1), Context())
+    assert (found.receipt.time_ms, found.decision.stale) == (block_ms, False)
+    assert found.decision.answer is Answer.MATCH
+    scene.later_ms = 0
+    scene.consortium.now = TimeMs(scene.consortium.now + 2 * HOUR_MS)
+    following.once()  # Anchors the receipt.
+    judged(evidence_on(scene, presented=[found]), Outcome.OK)
 
 
 def test_the_list_is_swapped_while_queries_run(scene: Scene) -> None:

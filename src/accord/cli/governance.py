@@ -16,7 +16,7 @@ from accord.agency.application import APPLICATION_BYTES_MAX, parse_application
 from accord.agency.rulefile import TEMPLATES, Known, parse_rule_file, template
 from accord.agency.ruletext import dump_rule_file
 from accord.agency.yamltree import Faulty
-from accord.cli.assemble import AgencyBook, open_desk
+from accord.cli.assemble import AgencyBook, now_ms, open_desk
 from accord.cli.meanings import meaning_of
 from accord.cli.options import HomeOption, Json
 from accord.cli.parameters import NAMES, changed
@@ -173,6 +173,8 @@ def set_rules(
     where = _jurisdiction(jurisdiction)
     with _book_of(home) as book:
         rules = sound_rules(file, as_json, parameters_of(book.state).classes)
+        if rules.valid_to_ms is not None and rules.valid_to_ms <= now_ms():
+            sys.stderr.write("accord: these rules have ended already: they screen nothing\n")
         entry = open_desk(open_home(home), book, operator).set_rules(where, rules)
     said = {"jurisdiction": where, "entry": entry}
     tell(as_json, said, f"The rules of {where} are {rules.title!r}, entry {entry}.")

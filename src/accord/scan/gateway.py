@@ -242,9 +242,11 @@ class Gateway:
             gauges["accord_list_ready"] = ("Whether there is a list to screen with.", 0)
             return gauges
         age_s = max(0, now_ms - running.cosigned_ms) / 1000
+        lag_s = max(0, running.obligations.now_ms - now_ms) / 1000
         gauges |= {
             "accord_list_ready": ("Whether there is a list to screen with.", 1),
             "accord_list_age_seconds": ("Age of the newest quorum on the list.", age_s),
+            "accord_clock_behind_seconds": ("By how much this clock lags the ledger's.", lag_s),
             "accord_list_stale": ("Whether the list is stale.", int(running.is_stale(now_ms))),
             "accord_list_size": ("Ledger entries in the list.", running.screen.checkpoint.size),
             "accord_list_active": ("Listings to match.", running.obligations.active_count),

@@ -274,7 +274,10 @@ class Screener:
         *,
         is_ours: bool = True,
     ) -> tuple[Running, Decision, ReceiptMeta, TimeMs]:
-        running, now_ms = running or self.running, self.clock()
+        running = running or self.running
+        # Never before the list it names: a clock that lags the ledger is the one that is wrong, and
+        # a receipt dated by it would look backdated.
+        now_ms = max(self.clock(), running.obligations.now_ms)
         context = replace(context, stale=running.is_stale(now_ms))
         decision = running.screen.decide(query, context)
         if self.local is not None and is_ours:
