@@ -21,6 +21,7 @@ from accord.fingerprint import (
     UnhashableCode,
     digests_of,
 )
+from accord.fingerprint.types import Look
 from accord.ledger.membership import agency
 from accord.ledger.state import PROPOSALS, PUBLICATIONS, RULES, index_key
 from accord.statements.batch import Listing, Media, listings_of
@@ -91,7 +92,28 @@ def test_a_fingerprinted_file_becomes_a_listing() -> None:
         sha1=digests_of(b"a picture").sha1,
         sha256=digests_of(b"a picture").sha256,
     )
-    assert listing_of(fingerprinted(frames=3), CLASS).media is Media.ANIMATION
+    still = listing_of(fingerprinted(frames=3), CLASS)
+    assert (still.media, still.pdq, still.frames) == (Media.ANIMATION, BITS, ())
+
+
+def test_what_moves_is_listed_by_its_distinct_frames() -> None:
+    other, dull, inner = (bytes([n]) * 32 for n in (0x55, 0x33, 0xC6))
+    alike = BITS[:31] + bytes([BITS[31] ^ 1])
+    views = (
+        FramePdq(0, 0, BITS, 80),
+        FramePdq(1, 40, alike, 80),
+        FramePdq(2, 80, dull, PDQ_QUALITY_MIN - 1),
+        FramePdq(3, 120, other, 80, look=Look(frames=inner + bytes(32))),
+    )
+    for name, media in (("gif", Media.ANIMATION), ("mp4", Media.VIDEO)):
+        facts = MediaFacts(name, 10, 10, 4)
+        listing = listing_of(Fingerprinted(digests_of(b"a film"), views, facts), CLASS)
+        assert (listing.media, listing.frames) == (media, (BITS, inner))
+        assert listing.sha256 == digests_of(b"a film").sha256
+        assert (listing.pdq, listing.pdq_quality) == ((BITS, 80) if name == "gif" else (None, None))
+    one = Fingerprinted(digests_of(b"a film"), views[:1], MediaFacts("mp4", 10, 10, 1))
+    still = listing_of(one, CLASS)
+    assert (still.media, still.pdq, still.frames) == (Media.VIDEO, BITS, ())
 
 
 @pytest.mark.parametrize(

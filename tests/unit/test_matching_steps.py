@@ -131,6 +131,26 @@ def test_a_film_is_met_by_its_share_of_frames_on_both_sides() -> None:
     assert decided(world, mirrored).answer is Answer.MATCH
 
 
+def test_a_frame_within_bars_is_the_same_frame() -> None:
+    """Ten frames, each asked with as a whole, which is another, and within its bars."""
+    world = world_of(PDQ, BY_FILM)
+    inner = [Look(frames=flip(bits, 3) + pdq_of(7_500 + n)) for n, bits in enumerate(FRAMES)]
+
+    def film(count: int) -> Query:
+        frames = tuple(Fingerprint(pdq_of(7_000 + n), 90) for n in range(10))
+        looks = tuple(inner[:count]) + (Look(),) * (10 - count)
+        return Query(frames=frames, looks=looks, steps=EVERY)
+
+    assert found_by(decided(world, film(8))) == [("4/0", "vpdq", 3)]
+    assert decided(world, film(7)).answer is Answer.NO_MATCH
+    both = Query(  # One frame that is met by both of its values is one frame.
+        frames=tuple(Fingerprint(bits, 90) for bits in FRAMES[:4]),
+        looks=tuple(Look(frames=flip(bits, 1)) for bits in FRAMES[:4]),
+        steps=EVERY,
+    )
+    assert decided(world, both).answer is Answer.NO_MATCH
+
+
 def test_a_picture_meets_a_films_frame_only_where_a_rule_says_so() -> None:
     picture = Query(frames=(Fingerprint(FRAMES[3], 90),), looks=(Look(),), steps=EVERY)
     assert decided(world_of(PDQ, BY_FILM), picture).answer is Answer.NO_MATCH

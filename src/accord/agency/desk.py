@@ -44,6 +44,8 @@ from accord.wire.limits import (
     BATCH_LISTINGS_MAX,
     BLOB_BYTES_MAX,
     LISTING_PATCHES,
+    LISTING_VIEWS_MAX,
+    PDQ_QUALITY_MIN,
     REFS_MAX,
 )
 
@@ -85,28 +87,47 @@ def listing_of(
     """A file as this agency would list it. Raises: Malformed, saying why it cannot be listed.
 
     `patches_max`: how many of the patches that it was decoded with are kept, the most telling
-    first. An animation is so far listed by its main frame only.
+    first. What moves is listed by its distinct frames, within its bars if it has any. A film is by
+    nothing else: no picture meets its first frame alone, unless a rule says that it may.
     """
     # Here and not above: the decoders would slow every other command's start.
-    from accord.fingerprint import Unhashable  # noqa: PLC0415
+    from accord.fingerprint import VIDEO_FORMATS, Unhashable  # noqa: PLC0415
 
     if isinstance(found, Unhashable):
         raise Malformed("listing.unhashable", why=found.code.value)
     if any(view.member for view in found.pdq):
         raise Malformed("listing.unhashable", why="several files in one: list each by itself")
+    is_film = found.facts.format in VIDEO_FORMATS
+    frames = _frames(found) if is_film or found.facts.frames > 1 else ()
+    is_known_by_frames = is_film and bool(frames)
+    media = Media.ANIMATION if found.facts.frames > 1 else Media.IMAGE
     listing = Listing(
         class_code=class_code,
-        media=Media.ANIMATION if found.facts.frames > 1 else Media.IMAGE,
-        pdq=found.main.bits,
-        pdq_quality=found.main.quality,
-        photodna=found.pdq[0].photodna,
+        media=Media.VIDEO if is_film else media,
+        pdq=None if is_known_by_frames else found.main.bits,
+        pdq_quality=None if is_known_by_frames else found.main.quality,
+        photodna=None if is_known_by_frames else found.pdq[0].photodna,
         md5=found.digests.md5,
         sha1=found.digests.sha1,
         sha256=found.digests.sha256,
+        frames=frames,
         patches=_split(found.pdq[0].look.patches)[:patches_max],
     )
     check_listing(listing)
     return listing
+
+
+def _frames(found: "Fingerprinted") -> tuple[bytes, ...]:
+    """The distinct frames of what moves; none where it stands still: then it is a picture."""
+    from accord.fingerprint import ALIKE_BITS, PDQ_BYTES, distance_bits  # noqa: PLC0415  (as above)
+
+    kept: list[bytes] = []
+    for view in found.pdq:
+        bits = view.look.frames[:PDQ_BYTES] or view.bits
+        is_new = all(distance_bits(bits, other) > ALIKE_BITS for other in kept)
+        if view.quality >= PDQ_QUALITY_MIN and is_new:
+            kept.append(bits)
+    return tuple(kept[:LISTING_VIEWS_MAX]) if len(kept) > 1 else ()
 
 
 def _split(values: bytes) -> tuple[bytes, ...]:

@@ -16,8 +16,10 @@ from accord.fingerprint.decode import (
     examine_film,
     fingerprint_bytes,
 )
+from accord.fingerprint.distinct import ALIKE_BITS
 from accord.fingerprint.source import BytesSource, Source
 from accord.fingerprint.types import (
+    PDQ_BYTES,
     REASONS,
     Decoding,
     Digests,
@@ -31,10 +33,14 @@ from accord.fingerprint.types import (
     Unseen,
     distance_bits,
 )
+from accord.fingerprint.video_formats import VIDEO_FORMATS
 
 __all__ = [
+    "ALIKE_BITS",
     "FORMATS",
+    "PDQ_BYTES",
     "REASONS",
+    "VIDEO_FORMATS",
     "BytesSource",
     "Decoding",
     "Digests",

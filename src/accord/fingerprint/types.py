@@ -16,8 +16,7 @@ PDQ_BYTES: Final = 32
 PDQ_QUALITY_TOP: Final = 100
 PHOTODNA_BYTES: Final = 144
 LOOK_VALUES_MAX: Final = 1_024  # Values of one kind that one picture is asked with.
-# Each frame twice: a film's whole and within its bars, a picture's on white and on black.
-VIEWS_MAX: Final = 2 * VIDEO_FRAMES_MAX
+VIEWS_MAX: Final = VIDEO_FRAMES_MAX  # More than an animation's 64, each on white and on black.
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,8 @@ class Look:
     one behind the other. Of `Decoding.LISTING` it is `patches` alone, those that a listing keeps.
 
     `variants` are the seven of `dihedral.Variant` but the upright one; `frames` are of rectangles
-    in the picture, `patches` of squares, and `mirrored` what those are in the mirrored picture.
+    in the picture, or of what lies within a film's bars, `patches` of squares, and `mirrored` what
+    those are in the mirrored picture.
     """
 
     variants: Annotated[bytes, Size(0, 7 * PDQ_BYTES)] = b""
@@ -85,8 +85,7 @@ class FramePdq:
     """PDQ of one frame of a file; a still picture is frame 0 at 0 ms.
 
     A frame whose transparency matters comes twice: first on white, then, with the same index,
-    on black. So does one of a film with bars: whole, then what lies within them. `member` is the
-    number of the file in an archive that shows it, 0 outside of one.
+    on black. `member` is the number of the file in an archive that shows it, 0 outside of one.
     `photodna` is there where a fingerprinter for it is in use and had a value for the frame.
     """
 

@@ -12,11 +12,12 @@ Source: docs/spec/fingerprint.md, section 17.
 import io
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import av
 import av.logging
+import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
@@ -24,6 +25,7 @@ from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from accord.fingerprint.dihedral import bits_of, mirrored
 from accord.fingerprint.distinct import Distinct
 from accord.fingerprint.looking import variants_in
 from accord.fingerprint.pdq import Hashed
@@ -110,20 +112,22 @@ def examine_video(
     return viewing.answer()
 
 
-class _Seen(NamedTuple):
-    """What a frame came to."""
-
-    hashed: Hashed
-    photodna: bytes | None
-
-
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A kept frame, and what lies within the bars known when it was seen."""
+    """A kept frame, and what lies within the bars that were known when it was seen."""
 
-    whole: _Seen
-    inner: _Seen | None
+    whole: Hashed
+    photodna: bytes | None
+    inner: Hashed | None
     bars: Margins | None
+
+    def look(self, bars: Margins | None) -> Look:
+        """What a query also asks with, where a film has these bars in all."""
+        if self.inner is None or self.inner.frequencies is None or self.bars != bars:
+            return Look(variants_in(self.whole))
+        upright = self.inner.frequencies[None]
+        inner = bits_of(np.concatenate([upright, mirrored(upright)]))
+        return Look(variants_in(self.whole), inner.tobytes())
 
 
 class _File(io.RawIOBase):
@@ -207,20 +211,15 @@ class _Viewing:
         return Examined(tuple(self.views), facts, unseen=unseen)
 
     def take(self, frames: Distinct[_Kept], bars: Margins | None) -> None:
-        """The kept frames of a stream as views: whole, and within its bars if it has any."""
+        """The kept frames of a stream as views."""
         start = self.views[-1].index + 1 if self.views else 0
         left = VIDEO_FRAMES_MAX - start
         if len(frames.kept) > left:
             self.amiss(UnhashableCode.VIDEO_TOO_LARGE)
         for index, (time_ms, _, kept) in enumerate(frames.kept[:left], start):
-            self._view(index, time_ms, kept.whole)
-            if kept.inner is not None and kept.bars == bars:
-                self._view(index, time_ms, kept.inner)
-
-    def _view(self, index: int, time_ms: int, shown: _Seen) -> None:
-        found, look = shown.hashed.fingerprint, Look(variants_in(shown.hashed))
-        view = FramePdq(index, time_ms, found.bits, found.quality, 0, shown.photodna, look)
-        self.views.append(view)
+            found = kept.whole.fingerprint
+            view = FramePdq(index, time_ms, found.bits, found.quality, 0, kept.photodna)
+            self.views.append(replace(view, look=kept.look(bars)))
 
 
 class _Stream:
@@ -379,12 +378,9 @@ class _Stream:
         if found.quality >= PDQ_QUALITY_MIN and self._distinct.is_new(found.bits):
             bars = self._bars.seen(luma)
             inner = None if bars is None else pdq_of_luma(trimmed(luma, bars))
-            is_shown = inner is not None and inner.fingerprint.quality >= PDQ_QUALITY_MIN
-            kept = _Kept(
-                _Seen(whole, photodna_of(frame)),
-                _Seen(inner, photodna_of(frame, bars)) if inner is not None and is_shown else None,
-                bars,
-            )
+            if inner is not None and inner.fingerprint.quality < PDQ_QUALITY_MIN:
+                inner = None
+            kept = _Kept(whole, photodna_of(frame), inner, bars)
             self._distinct.keep(time_ms, found.bits, kept)
 
     def _time_ms(self, frame: VideoFrame) -> int:

@@ -28,6 +28,7 @@ DEMUXERS: Final[dict[VideoFormatName, str]] = {
     "asf": "asf",  # WMV.
     "ogg": "ogg",
 }
+VIDEO_FORMATS: Final = frozenset(DEMUXERS)
 # Decoders by FFmpeg's names; AV1's is a library of its own.
 CODECS: Final = frozenset(
     {

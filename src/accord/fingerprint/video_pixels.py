@@ -70,16 +70,12 @@ def pdq_of_luma(luma: Luma) -> Hashed:
     return _KERNEL.hashed(grid)
 
 
-def photodna_of(frame: VideoFrame, bars: "Margins | None" = None) -> bytes | None:
-    """What a second fingerprinter makes of a frame, or of what lies within its bars."""
+def photodna_of(frame: VideoFrame) -> bytes | None:
+    """What a second fingerprinter makes of a frame."""
     if not second.is_used():
         return None
     image = Image.fromarray(frame.reformat(format="rgb24", threads=1).to_ndarray())
     upright = image.rotate(90 * (round(frame.rotation / 90) % 4), expand=True)
-    if bars is not None:
-        width, height = upright.size
-        box = (bars.left, bars.top, width - bars.right, height - bars.bottom)
-        upright = upright.crop(box)
     return second.second_of(shrunk(upright, _SECOND_SIDE))
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from accord.fingerprint.types import PDQ_BYTES
+from accord.fingerprint.types import NO_LOOK, PDQ_BYTES
 from accord.matching.decision import Query
 from accord.matching.index import Candidates, MatchIndex
 from accord.matching.meetings import Distances, Meetings, nearest, reached
@@ -152,13 +152,7 @@ def _by_films(
     good = [place for place, f in enumerate(query.frames) if f.quality >= PDQ_QUALITY_MIN]
     if not demands or not good:
         return
-    hands = [_distinct([query.frames[place].bits for place in good])]
-    if query.looks and any(look.variants for look in query.looks):
-        variants = [_split(query.looks[place].variants) for place in good]
-        hands.append(_distinct([some[_MIRRORED] for some in variants if some]))
-    found = [
-        (len(hand), index.meetings("frames", b"".join(hand), reach + drift_bits)) for hand in hands
-    ]
+    found = [(len(hand), _met(index, hand, reach + drift_bits)) for hand in _hands(query, good)]
     for demand in demands:
         _, asked_share, listed_share = demand
         counted = [
@@ -174,13 +168,33 @@ def _by_films(
             yield Candidates(Algorithm.VPDQ, rows, bits, demand=demand)
 
 
+def _hands(query: Query, good: Sequence[int]) -> Iterator[list[tuple[bytes, ...]]]:
+    """The distinct frames of a film, upright and mirrored: each as a whole and within its bars."""
+    looks = query.looks or (NO_LOOK,) * len(query.frames)
+    inner = [_split(looks[place].frames) for place in good]
+    wholes = [query.frames[place].bits for place in good]
+    yield _distinct([(whole, *more) for whole, more in zip(wholes, inner, strict=True)])
+    variants = [_split(looks[place].variants) for place in good]
+    if any(variants):
+        pairs = zip(variants, inner, strict=True)
+        yield _distinct([(some[_MIRRORED], *more) for some, more in pairs if some])
+
+
+def _met(index: MatchIndex, hand: Sequence[tuple[bytes, ...]], reach: int) -> Meetings:
+    """What frames meet, each by any of its values: so a pair may stand here several times."""
+    values = b"".join(value for frame in hand for value in frame)
+    owners = np.repeat(np.arange(len(hand)), [len(frame) for frame in hand])
+    meetings = index.meetings("frames", values, reach)
+    return replace(meetings, asked=owners[meetings.asked])
+
+
 def _share(count: int, percent: int) -> int:
     """So many per cent of a count, rounded up, and one at least."""
     return max(1, -(-count * percent // 100))
 
 
-def _distinct(values: Sequence[bytes]) -> list[bytes]:
-    return list(dict.fromkeys(values))
+def _distinct(frames: Sequence[tuple[bytes, ...]]) -> list[tuple[bytes, ...]]:
+    return list(dict.fromkeys(frames))
 
 
 def _split(values: bytes) -> list[bytes]:

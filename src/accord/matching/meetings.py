@@ -22,7 +22,7 @@ Distances = NDArray[np.uint32]
 @dataclass(frozen=True, slots=True, eq=False)
 class Meetings:
     """Aligned: the listing's row, which value of the query, which of the listed ones, and the
-    distance in bits. A pair of values stands here once at most."""
+    distance in bits. Of a pair that stands here several times the nearest counts."""
 
     rows: Rows
     asked: Ints

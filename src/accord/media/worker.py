@@ -72,7 +72,7 @@ _TELL_S: Final = 0.25  # The parent hears how far a film is, and that the worker
 DECODING_BYTES: Final = {Decoding.EXACT: b"e", Decoding.LISTING: b"l", Decoding.SCALED: b"s"}
 STEPS: Final = (Step.FULL, Step.FRAME, Step.PATCHES)  # By bit of the byte that says them.
 HEAD_BYTES: Final = LENGTH_BYTES + 2
-ANSWER_BYTES_MAX: Final = 2_000_000  # 510 views of 450 bytes, 16 of them with 70,000 more.
+ANSWER_BYTES_MAX: Final = 2_000_000  # 255 views of 600 bytes, 16 of them with 70,000 more.
 # What codecs import at first use, when no file can be opened any more.
 _IMPORTED_LATE: Final = (copy, xml.etree.ElementTree, ImageColor, av.subtitles.stream)
 _TEXTS: Final = ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
