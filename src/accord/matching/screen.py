@@ -106,8 +106,9 @@ def build_screen(
     before = None if previous is None else previous.obligations
     obligations = platform_obligations(snapshot, state, platform, before=before)
     bases = None if bases_for is None else bases_for(snapshot)
+    wanted = obligations.activity.flags.whole()
     if previous is None:
-        index = MatchIndex.build(snapshot, obligations.active_rows, bases)
+        index = MatchIndex.build(snapshot, wanted, bases)
     else:
-        index = previous.index.extended(snapshot, obligations.active_rows, bases)
+        index = previous.index.extended(snapshot, wanted, bases)
     return Screen(obligations, index, checkpoint)

@@ -11,7 +11,7 @@ Source: docs/spec/registry.md, sections Certification and Costs.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -151,6 +151,9 @@ class Counting:
         self._before = None
         self._pairs.clear()
         self._tied.clear()
+        # Values may be moved to a file later: what is kept here must not hold them in memory.
+        self.snapshot = replace(self.snapshot, values={}, views={})
+        self._words = Words(self.snapshot, self._bench)
 
     @property
     def ties(self) -> Ties | None:

@@ -16,8 +16,6 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Final
 
-import numpy as np
-
 from accord.audit.receipts import ReceiptMeta, ScanReceipt, bucket_of
 from accord.fingerprint import Decoding, Fingerprinted, Unhashable
 from accord.fingerprint.ladder import Step as LadderStep
@@ -25,17 +23,16 @@ from accord.follow.delta import FoldedEntry
 from accord.matching import Context, Decision, Place, Query, Screen, build_screen, query_of
 from accord.media import DecoderPool, StoredFilm
 from accord.registry import PlatformObligations, Registry
+from accord.registry.list_version import ListVersion, list_version
 from accord.replica.replica import Replica
 from accord.scan.index_store import IndexStore
 from accord.scan.local_file import Local
 from accord.scan.receipts import ReceiptLog
 from accord.statements.bodies import Attest
 from accord.statements.rules import Step
-from accord.wire.digests import labelled_sha256
 from accord.wire.errors import Unavailable
 from accord.wire.ids import MemberId, TimeMs
 from accord.wire.limits import REASONS_MAX, STALE_MS_MAX
-from accord.wire.record import encode_record
 
 BUILD: Final = f"accord {version('accord')}"
 Clock = Callable[[], TimeMs]
@@ -103,6 +100,7 @@ class Screener:
         self._generation = replica.generation
         self._running: Running | None = None
         self._previous: Screen | None = None  # What the next index may be built on.
+        self._version: ListVersion | None = None
         self._refreshing = threading.Lock()
         self._why: str = "screen.no_list"
         self.trouble: str | None = None  # Why the newest list was not taken over.
@@ -166,9 +164,10 @@ class Screener:
             self._why = self.trouble = err.code
             return False
         self.trouble = None
-        fresh = Running(screen, _version_of(screen), self.clock(), self._cosigned_ms())
+        version = list_version(screen.obligations, self._version)
+        fresh = Running(screen, version.digest, self.clock(), self._cosigned_ms())
         was = None if self._running is None else self._running.version
-        self._running, self._previous = fresh, screen
+        self._running, self._previous, self._version = fresh, screen, version
         if self._indexes is not None and self._writes_index:
             self._indexes.offer(screen.index)
         return fresh.version != was
@@ -315,17 +314,3 @@ def _is_settled(found: Fingerprinted | Unhashable, context: Context, running: Ru
     if isinstance(found, Unhashable) or found.is_exact:
         return True
     return not running.screen.may_match(query_of(found), context)
-
-
-def _version_of(screen: Screen) -> bytes:
-    """A digest of all that a decision depends on but the file: rules, and what is active how in
-    which clause. `active_root` alone would not change with a dispute."""
-    obligations = screen.obligations
-    parts = [obligations.rules_sha256, obligations.snapshot.batches.entry.tobytes()]
-    for name, share in sorted(obligations.by_jurisdiction.items()):
-        parts += [name.encode(), share.coverage.value.encode()]
-        for active in share.clauses:
-            parts += [active.clause.name.encode(), *map(encode_record, active.clause.near)]
-            disputed = active.review_only[active.active.at(active.review_only)]
-            parts += [np.packbits(active.active.whole).tobytes(), disputed.tobytes()]
-    return labelled_sha256("list-version", *parts)
