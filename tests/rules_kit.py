@@ -5,12 +5,15 @@ from hypothesis import strategies as st
 from accord.statements.rules import (
     EXACT_ALGORITHMS,
     METRICS,
+    NO_DEMAND,
+    PDQ_KIN,
     QUALITY_ALGORITHMS,
     Action,
     Algorithm,
     Certification,
     ClassCode,
     Clause,
+    Demand,
     Exact,
     LegalBasis,
     Modality,
@@ -21,6 +24,7 @@ from accord.statements.rules import (
     Service,
     Step,
 )
+from accord.wire.limits import PATCH_VOTES_MIN
 
 YEAR_9999_MS = 253_402_300_799_999
 NAME = st.from_regex(r"[a-z][a-z0-9-]{1,10}", fullmatch=True)
@@ -40,16 +44,30 @@ EXACT = st.builds(Exact, ordered(st.sampled_from(sorted(EXACT_ALGORITHMS)), high
 @st.composite
 def near(draw: st.DrawFn, algorithm: Algorithm) -> Near:
     metric = draw(st.sampled_from(list(METRICS[algorithm])))
-    others = sorted(name for name in Algorithm if name is not algorithm)
+    kin = PDQ_KIN if algorithm in PDQ_KIN else {algorithm}
+    others = sorted(name for name in Algorithm if name not in kin)
+    action = draw(ACTION)
     return Near(
         algorithm,
         draw(st.integers(0, METRICS[algorithm][metric])),
         draw(st.integers(0, 100)) if algorithm in QUALITY_ALGORITHMS else 0,
-        draw(ACTION),
+        action,
         draw(st.booleans()),
         metric,
         draw(ordered(st.sampled_from(others), low=0)),
+        *draw(demand(algorithm, action)),
     )
+
+
+def demand(algorithm: Algorithm, action: Action) -> st.SearchStrategy[Demand]:
+    """What an algorithm that counts meetings may ask."""
+    if algorithm is Algorithm.PATCHES:
+        least = PATCH_VOTES_MIN if action.severity > Action.REVIEW.severity else 2
+        return st.tuples(st.integers(least, 24), st.just(0), st.just(0))
+    if algorithm is Algorithm.VPDQ:
+        percent = st.integers(0, 100)
+        return st.tuples(st.just(0), percent, percent).filter(lambda asked: asked[1] + asked[2] > 0)
+    return st.just(NO_DEMAND)
 
 
 NEAR = st.sets(st.sampled_from(list(METRICS)), max_size=2).flatmap(

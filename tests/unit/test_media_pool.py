@@ -21,6 +21,7 @@ from accord.fingerprint import (
     digests_of,
     fingerprint_bytes,
 )
+from accord.fingerprint.ladder import Step
 from accord.media import DecoderPool
 from accord.media.process import WORKER_ARGV, WorkerProcess
 from accord.media.worker import encode_answer, parse_answer
@@ -312,3 +313,16 @@ def test_answers_survive_the_pipe() -> None:
 def test_a_worker_that_babbles_is_malformed(raw: bytes) -> None:
     with pytest.raises(Malformed):
         parse_answer(raw)
+
+
+def test_every_step_and_a_listing_are_carried_out_under_the_lock() -> None:
+    photo = encoded(picture(3, (900, 700)), "PNG")
+    with DecoderPool(1) as pool:
+        listed = pool.fingerprint(photo, Decoding.LISTING)
+        asked = pool.fingerprint(photo, steps=frozenset(Step))
+    assert isinstance(listed, Fingerprinted)
+    assert isinstance(asked, Fingerprinted)
+    assert len(listed.pdq[0].look.patches) > 0
+    look = asked.pdq[0].look
+    assert (len(look.variants), len(look.patches)) == (7 * 32, len(look.mirrored))
+    assert look.patches

@@ -103,15 +103,16 @@ class _Spec:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a rule file is held against: the classes admitted.
+    """What a rule file is held against: the classes admitted, and sense, where the rules are new.
 
-    None leaves that out: for what another consortium set.
+    None leaves the first out, for what another consortium set.
     """
 
     classes: tuple[ClassCode, ...] | None = CLASSES_KNOWN
+    is_new: bool = True
 
 
-EVERYTHING: Final = Known(None)
+EVERYTHING: Final = Known(None, is_new=False)  # For what was set, whoever did it.
 
 
 def is_required(spec: _Spec) -> bool:
@@ -129,6 +130,8 @@ def parse_rule_file(raw: bytes, known: Known = Known()) -> RuleSet:
         rule_set = record.load_record(RuleSet, _plain(value))
         _check_whole(faults, node, rule_set)
         _check_known(faults, node, known)
+        if known.is_new:
+            _check_steps(faults, node, rule_set)
     if rule_set is None or faults.found:
         raise Faulty(CODE, tuple(sorted(faults.found, key=lambda fault: fault.line)))
     return rule_set
@@ -155,11 +158,17 @@ def _check_whole(faults: _Faults, node: Node, rules: RuleSet) -> None:
             faults.add(_at(here, "near"), f"clauses[{i}].near", f"say {algorithm} once")
         if clause.exact is None and not clause.near:
             faults.add(here, f"clauses[{i}]", "say what an exact or a near match leads to")
-        if Algorithm.PATCHES in by and Step.PATCHES not in rules.screen:
-            mend = "let `screen` name patches, else none are looked for"
-            faults.add(_at(here, "near"), f"clauses[{i}].near", mend)
     if len(record.encode_record(rules)) > RULE_SET_BYTES_MAX:
         faults.add(node, "file", "too large for one statement: name fewer classes or clauses")
+
+
+def _check_steps(faults: _Faults, node: Node, rules: RuleSet) -> None:
+    """What would hold and do nothing."""
+    for i, clause in enumerate(rules.clauses):
+        by = {near.algorithm for near in clause.near}
+        if Algorithm.PATCHES in by and Step.PATCHES not in rules.screen:
+            mend = "let `screen` name patches, else none are looked for"
+            faults.add(_at(node, "clauses", i, "near"), f"clauses[{i}].near", mend)
 
 
 def _check_known(faults: _Faults, node: Node, known: Known) -> None:

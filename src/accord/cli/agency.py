@@ -4,27 +4,23 @@ Not here: rules and votes (`cli.governance`), the work itself (accord.agency). N
 appear in the output, because the person at the keyboard gave them, and nowhere else.
 """
 
-import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from accord.agency.desk import Desk, Published, listing_of, parse_refs, split_batches
+from accord.agency.desk import Desk, Published, parse_refs, split_batches
 from accord.agency.keeper import Keeper
 from accord.cli import governance
 from accord.cli.assemble import AgencyBook, open_desk, open_keeper
 from accord.cli.governance import PANEL, in_words, tell
+from accord.cli.listing_files import PatchesOption, bar_of, listings_under
 from accord.cli.meanings import meaning_of
 from accord.cli.options import HomeOption, InsecureDecoder, Json
 from accord.cli.text import counted, printable
@@ -39,8 +35,7 @@ from accord.wire.limits import LISTING_PATCHES, LOG_SIZE_MAX
 from accord.wire.record import load_record
 
 if TYPE_CHECKING:
-    from accord.fingerprint import Fingerprinted, Unhashable
-    from accord.statements.batch import Listing
+    pass
 
 KEEPER_PAUSE_S = 1.0
 KEEPER_BACKOFF_S_MAX = 10.0  # Between tries while the node is away; the first come sooner.
@@ -132,22 +127,6 @@ def at_desk(home: Path, operator: str | None) -> Iterator[tuple[Desk, AgencyBook
         book.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    path: str
-    code: str
-
-
-PatchesOption = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        max=LISTING_PATCHES,
-        help="Patches of each picture, for what is cropped or written over; 0: none.",
-    ),
-]
-
-
 def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files, directories.")],
     home: HomeOption,
@@ -172,7 +151,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 ) -> None:
     code = _admitted(home, parse_class(class_code))
     groups = [GroupId(name) for name in group or ["platforms"]]
-    listings, refused = _listings_under(paths, code, jobs, insecure_decoder, home, patches)
+    listings, refused = listings_under(paths, code, jobs, insecure_decoder, home, patches)
     for one in refused:
         sys.stderr.write(f"refused {printable(one.path)}: {one.code}{in_words(one.code)}\n")
     if refused and not skip_refused:
@@ -193,7 +172,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         )
         tell(as_json, said | {"dry_run": True, "statements": batches}, text)
         return
-    with at_desk(home, operator) as (desk, _), _bar() as bar:
+    with at_desk(home, operator) as (desk, _), bar_of() as bar:
         task = bar.add_task("Publishing", total=len(listings))
         done = desk.publish(
             listings,
@@ -234,51 +213,6 @@ def _admitted(home: Path, code: ClassCode) -> ClassCode:
             book.sync()
         check_classes([code], parameters(book.state).classes)
     return code
-
-
-def _listings_under(
-    paths: Sequence[Path], code: ClassCode, jobs: int, insecure: bool, home: Path, patches: int
-) -> tuple["list[Listing]", list[_Refused]]:
-    """Each file as a listing, equal files once, and the files that cannot be listed."""
-    # Here and not above: the decoders would slow every other command's start.
-    from accord.fingerprint import Decoding, Unhashable, UnhashableCode  # noqa: PLC0415
-    from accord.media import (  # noqa: PLC0415
-        DecoderPool,
-        Unlisted,
-        named_in,
-        read_file,
-        walk,
-    )
-
-    found = list(walk(paths))
-    workers = min(jobs or os.cpu_count() or 1, max(1, len(found)))
-
-    def answer(item: Path | Unlisted) -> "Fingerprinted | Unhashable":
-        if isinstance(item, Unlisted):
-            return Unhashable(UnhashableCode.UNREADABLE, None)
-        data = read_file(item)
-        if isinstance(data, Unhashable):
-            return data
-        return pool.fingerprint(data, Decoding.LISTING if patches else Decoding.EXACT)
-
-    listings: dict[bytes, Listing] = {}
-    refused: list[_Refused] = []
-    with (
-        DecoderPool(workers, insecure=insecure, fingerprinter=named_in(home)) as pool,
-        ThreadPoolExecutor(workers) as threads,
-        _bar() as bar,
-    ):
-        task = bar.add_task("Fingerprinting", total=len(found))
-        for item, result in zip(found, threads.map(answer, found), strict=True):
-            bar.advance(task)
-            try:
-                listing = listing_of(result, code, patches)
-            except Malformed as err:
-                path = item.path if isinstance(item, Unlisted) else item
-                refused.append(_Refused(str(path), str(err.detail.get("why", err.code))))
-            else:
-                listings.setdefault(listing.sha256 or b"", listing)
-    return list(listings.values()), refused
 
 
 def approve(
@@ -383,8 +317,3 @@ def _lost(code: str) -> str:
     """A rejected task: most often another keeper was quicker, and nothing is lost."""
     known = meaning_of(code)
     return f"left to others, {code}" + (f" ({known.words})" if known is not None else "")
-
-
-def _bar() -> Progress:
-    console = Console(stderr=True)
-    return Progress(console=console, transient=True, disable=not console.is_terminal)

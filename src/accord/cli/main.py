@@ -26,6 +26,7 @@ from accord.cli import (
     members,
     mirror,
     node,
+    patches,
     platform,
     report,
     rules,
@@ -70,6 +71,7 @@ founding.register(app)
 continuing.register(founding.agency_app, founding.genesis_app, node.node_app)
 members.register(app)
 agency.register(app)
+patches.register(app)
 rules.register(governance.rules_app)
 keys.register(app)
 backup.register(app)

@@ -126,11 +126,10 @@ def load_charsets() -> None:
         opened(b"UTF-8", name.encode())
 
 
-def scaled_sample() -> bytes:
+def scaled_sample(side: int = 512) -> bytes:
     """A JPEG large and detailed enough for a scaled decoding: gradients, each turned."""
     ramp = Image.linear_gradient("L")
     tile = ramp.resize((32, 32))
-    side = 512
     picture = Image.new("L", (side, side))
     for at in range(0, side * side // 32, 32):
         picture.paste(tile.rotate(at // 32 % 4 * 90), (at % side, at // side * 32))

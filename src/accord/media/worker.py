@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO, Final
 
 import av.subtitles.stream
+import numpy as np
 import pillow_heif
 from PIL import AvifImagePlugin, Image, ImageCms, ImageColor
 
@@ -132,8 +133,9 @@ def warm_up() -> None:
     for sample in (*SAMPLES, FILM, *container_samples()):
         examine(sample)
     examine(scaled_sample(), Decoding.SCALED)
-    examine(scaled_sample(), Decoding.LISTING)
-    examine(scaled_sample(), steps=frozenset(Step))
+    examine(scaled_sample(96), Decoding.LISTING)  # Small: it takes a second for a large one.
+    examine(scaled_sample(96), steps=frozenset(Step))
+    np.ones((256, 256)) @ np.ones(256)  # Linear algebra takes its memory at first use.
     examine_film(BytesSource(FILM), _say_no_more)
     srgb = ImageCms.createProfile("sRGB")  # Colour management is loaded now, not by a hostile file.
     ImageCms.profileToProfile(Image.new("RGB", (1, 1)), srgb, srgb)

@@ -119,6 +119,8 @@ class Snapshot:
     pdq_quality: Bytes  # Aligned with `values["pdq"].rows`.
     views: Mapping[str, ViewColumn]  # By scheme.
     lineage: object  # The registry that it is of: see `goes_on_from`.
+    adding: NDArray[np.int64]  # Rows that add views to an earlier one,
+    added_to: NDArray[np.int64]  # and that one, aligned.
 
     @property
     def count(self) -> int:
@@ -141,6 +143,17 @@ class Snapshot:
         if batch is None or ref.ordinal >= self.batches.count[batch]:
             return None
         return int(self.batches.start[batch]) + ref.ordinal
+
+    def adding_to(self, row: int) -> list[int]:
+        """The rows that add views to one."""
+        rows: list[int] = self.adding[self.added_to == row].tolist()
+        return rows
+
+    def groups_of(self, row: int) -> tuple[GroupId, ...]:
+        """The groups that a row's batch was released to."""
+        batch = int(self.batches.start.searchsorted(row, "right")) - 1
+        mask = int(self.batches.groups[batch])
+        return tuple(name for bit, name in enumerate(self.groups) if mask >> bit & 1)
 
     def encode_refs(self, rows: Rows) -> Bytes:
         """Shape: (count, 12), each as `ListingRef.encode`; in log order if `rows` ascend."""
@@ -418,6 +431,8 @@ class Registry:
             pdq_quality=self._quality.view(),
             views={scheme: views.freeze() for scheme, views in self._views.items()},
             lineage=self._lineage,
+            adding=self._adding.view(),
+            added_to=self._added_to.view(),
         )
 
 

@@ -1,0 +1,115 @@
+"""Parts of a listed picture, from an agency's command to a platform's: real node, real files."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageOps
+
+from accord.cli.demo.pictures import CAT, COFFEE
+from accord.client.home import open_home
+from house_kit import entry_of, keep, run, told, trial
+
+__all__ = ["trial"]  # The fixture: a trial of four agencies and their node.
+
+RULES = """
+title: Parts
+modality: required
+legal_basis: {text: An act}
+valid_from: 2026-01-01
+services: [hosting]
+scope: [uploads, stored]
+screen: [full, frame, patches]
+clauses:
+  - name: known
+    classes: [test/T1]
+    certified_by: {agencies: 2, sovereigns: 2, review: one-person}
+    exact: {action: block}
+    near:
+      - {within: 31, action: quarantine, alone: true}
+      - {algorithm: patches, action: review}
+"""
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> dict[str, Path]:
+    """Of the photograph that is listed, and of one that is not."""
+    made: dict[str, Path] = {}
+    for photo in (COFFEE, CAT):
+        with Image.open(io.BytesIO(photo.read())) as opened:
+            whole = opened.convert("RGB")
+        width, height = whole.size
+        half = whole.crop((width // 4, height // 4, width * 3 // 4, height * 3 // 4))
+        for what, image in (
+            ("mirrored", ImageOps.mirror(whole)),
+            ("bordered", ImageOps.expand(whole, 80, "black")),
+            ("half", half),
+            ("half-mirrored", ImageOps.mirror(half)),
+        ):
+            made[f"{photo.name}-{what}"] = path = tmp_path / f"{photo.name}-{what}.jpg"
+            image.save(path, "JPEG", quality=85)
+    return made
+
+
+def platform_of(trial: Path) -> Path:
+    """Admitted, with the group's key."""
+    one, home = trial / "nl-one", trial / "parts"
+    made = told(
+        *("platform", "init", home, "--member", "parts", "--title", "Parts"),
+        *("--jurisdiction", "NL", "--node", open_home(one).nodes[0]),
+        *("--genesis", trial / "node" / "genesis.json"),
+        *("--sha256", open_home(one).founding.digest.hex()),
+    )
+    asked = ("propose", "admit-platform", Path(str(made["application"])), "--home", one)
+    proposal = entry_of(told(*asked), "proposal")
+    for agency in ("ie-two", "ca-three"):
+        run("vote", proposal, "yes", "--home", trial / agency)
+    keep(trial)
+    return home
+
+
+def actions(home: Path, copies: dict[str, Path]) -> dict[str, str]:
+    """What is to be done with each file, by a list that is up to date."""
+    found: dict[str, str] = {}
+    told("follow", "--home", home, "--trial", "--once")
+    for name, path in copies.items():
+        said = run("screen", path, "--home", home, "--trial", "--json", status=3)
+        found[name] = str(json.loads(said.stdout.splitlines()[-1])["action"])
+    return found
+
+
+def test_parts_are_found_once_others_vouched_for_what_was_added(
+    trial: Path, copies: dict[str, Path], tmp_path: Path
+) -> None:
+    one, two = trial / "nl-one", trial / "ie-two"
+    keep(trial)
+    home = platform_of(trial)
+    rules = tmp_path / "nl.yaml"
+    rules.write_text(RULES)
+    run("rules", "set", rules, "--jurisdiction", "NL", "--home", one)
+
+    photo = tmp_path / "coffee.png"
+    photo.write_bytes(COFFEE.read())
+    listed = told("publish", photo, "--class", "test/T1", "--patches", "0", "--home", one)
+    entry = str(listed["entries"][0])  # type: ignore[index]
+    run("approve", entry, "--home", one)
+    run("endorse", entry, "--level", "one-person", "--home", two)
+    whole = {"coffee-mirrored": "quarantine", "coffee-bordered": "quarantine"}
+    nothing = dict.fromkeys(copies, "allow")
+    assert actions(home, copies) == nothing | whole
+
+    added = told("patches", photo, "--home", one)
+    assert (added["added"], added["have"], added["unlisted"]) == (1, 0, 0)
+    more = str(added["entries"][0])  # type: ignore[index]
+    run("approve", more, "--home", one)
+    # The other agency vouched for the listing before: not for what one agency added to it.
+    assert actions(home, copies) == nothing | whole
+    run("endorse", more, "--level", "one-person", "--home", two)
+    parts = {"coffee-half": "review", "coffee-half-mirrored": "review"}
+    assert actions(home, copies) == nothing | whole | parts
+
+    again = told("patches", photo, tmp_path / "coffee-half.jpg", "--home", one)
+    assert (again["added"], again["have"], again["unlisted"]) == (0, 1, 1)
+    run("withdraw", entry, "--reason", "wrong-class", "--home", one)
+    assert actions(home, copies) == nothing
