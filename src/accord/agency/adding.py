@@ -34,8 +34,8 @@ def additions(files: Sequence[Listing], snapshot: Snapshot, member: MemberId) ->
     views = snapshot.views["patches"]
     for file in files:
         rows = snapshot.values["sha256"].equal_to(file.sha256 or b"")
-        rows = rows[(snapshot.publisher[rows] == ours) & ~snapshot.withdrawn[rows]]
-        rows = rows[snapshot.disputed[rows] == 0]
+        rows = rows[(snapshot.publisher[rows] == ours) & ~snapshot.withdrawn.at(rows)]
+        rows = rows[snapshot.disputed.at(rows) == 0]
         if not len(rows):
             unlisted += 1
             continue
