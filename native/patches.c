@@ -74,7 +74,7 @@ static void sample_portable(const struct picture *p, const float *xs, const floa
 /* ---- AVX2 ---- */
 
 /* Eight at a time. Shape: count is a multiple of eight. */
-static __attribute__((target("avx2"))) void sample_avx2(const struct picture *p, const float *xs,
+static __attribute__((target("avx2,popcnt"))) void sample_avx2(const struct picture *p, const float *xs,
                                                         const float *ys, int count, float *out) {
     const int32_t width = (int32_t)p->width;
     const __m256 right = _mm256_set1_ps((float)(width - 1)), none = _mm256_setzero_ps();
@@ -101,7 +101,7 @@ static __attribute__((target("avx2"))) void sample_avx2(const struct picture *p,
     }
 }
 
-#define TARGET __attribute__((target("avx2")))
+#define TARGET __attribute__((target("avx2,popcnt")))
 #define PATH(name) name##_avx2
 #include "patches_path.h"
 #undef PATH
@@ -144,4 +144,9 @@ int32_t accord_patches_hashed(int32_t path, const uint8_t *grey, uint64_t stride
         if (quality[i] < 0) return quality[i];
     }
     return 0;
+}
+
+void accord_patches_apart(int32_t path, const uint8_t *some, uint64_t count, const uint8_t *others,
+                          uint64_t others_count, uint16_t *out) {
+    CHOOSE(path, apart)(some, count, others, others_count, out);
 }

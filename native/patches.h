@@ -54,4 +54,10 @@ ACCORD_PUBLIC int32_t accord_patches_hashed(int32_t path, const uint8_t *grey, u
                                             const float *matrix, float *frequencies,
                                             int32_t *quality);
 
+/* Bits in which each of `count` rows of 32 bytes differs from each of `others_count`. Shape: out
+ * count * others_count. */
+ACCORD_PUBLIC void accord_patches_apart(int32_t path, const uint8_t *some, uint64_t count,
+                                        const uint8_t *others, uint64_t others_count,
+                                        uint16_t *out);
+
 #endif

@@ -287,3 +287,17 @@ static TARGET void PATH(grid)(const struct picture *mips, const struct spot *s, 
         PATH(sample)(p, x, y, PATCH_SIDE, grid + j * PATCH_SIDE);
     }
 }
+
+static TARGET void PATH(apart)(const uint8_t *some, uint64_t count, const uint8_t *others,
+                               uint64_t others_count, uint16_t *out) {
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t one[4], other[4];
+        memcpy(one, some + 32 * i, sizeof one);
+        for (uint64_t j = 0; j < others_count; j++) {
+            memcpy(other, others + 32 * j, sizeof other);
+            int bits = 0;
+            for (int word = 0; word < 4; word++) bits += __builtin_popcountll(one[word] ^ other[word]);
+            *out++ = (uint16_t)bits;
+        }
+    }
+}

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from accord.fingerprint.frames import Grey
-from accord.fingerprint.patches import NumpyPatchKernel, patches_of
-from accord.fingerprint.patches_native import patch_kernel_of
+from accord.fingerprint.patches import LEANS, NumpyPatchKernel, patches_of
+from accord.fingerprint.patches_native import apart, patch_kernel_of
 from accord.fingerprint.resample import for_patches, grey_of
 from accord.fingerprint.votes import MATCH_RULES, Rule, Verdict, verdict_of, votes_of
 from accord.native import LIBRARY, Path, best_path
@@ -30,7 +30,7 @@ def test_kernels_agree_to_the_bit(path: Path, size: tuple[int, int]) -> None:
 def _all_of(grey: Grey, kernel: "NumpyPatchKernel") -> list[np.ndarray]:  # type: ignore[type-arg]
     spots = kernel.spots(grey)
     turns = kernel.turns(grey, spots)
-    found = patches_of(grey, 40, kernel)
+    found = patches_of(grey, 40, kernel, 7)
     return [
         spots,
         turns,
@@ -44,6 +44,36 @@ def _all_of(grey: Grey, kernel: "NumpyPatchKernel") -> list[np.ndarray]:  # type
 def test_what_is_too_small_has_none(size: tuple[int, int]) -> None:
     grey = for_patches(grey_of(Image.new("RGB", size, "red")))
     assert not len(patches_of(grey, 10, patch_kernel_of()))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_kernels_count_the_same_bits(path: Path) -> None:
+    random = np.random.default_rng(9)
+    some, others = (random.integers(0, 256, (n, 32), dtype=np.uint8) for n in (7, 11))
+    others[3], others[4] = some[2], ~some[2]
+    found = apart(some, others, path)
+    assert found.tolist() == apart(some, others, Path.NUMPY).tolist()
+    assert found[2, 3:5].tolist() == [0, 256]
+    assert apart(some[:0], others, path).shape == (0, 11)
+
+
+def test_a_leaning_patch_is_that_of_the_picture_turned_back() -> None:
+    """By as much as it leans, so that what was turned by so much meets its upright patch."""
+    grey = for_patches(picture(7, (480, 360)).convert("L"))
+    kernel = patch_kernel_of()
+    spots = patches_of(grey, 12, kernel).spots
+    plain, leaning = patches_of(grey, 12, kernel), patches_of(grey, 12, kernel, 12)
+    assert len(leaning) > len(plain)
+    assert set(map(bytes, plain.bits)) <= set(map(bytes, leaning.bits))
+    assert len(spots) == len(plain)
+    degrees = 360 * LEANS[0] / 512
+    turned = Image.fromarray(grey).rotate(-degrees, Image.Resampling.BICUBIC)
+    asked = patches_of(np.asarray(turned), 40, kernel, 40)
+    upright = plain.bits[~plain.is_turned]
+    near = apart(upright, asked.bits[~asked.is_turned]).min(axis=1)
+    nearer = apart(upright, patches_of(np.asarray(turned), 40, kernel).bits).min(axis=1)
+    assert np.median(near) <= np.median(nearer)
+    assert (near <= 24).sum() > (nearer <= 24).sum()
 
 
 def test_votes_are_of_different_patches() -> None:

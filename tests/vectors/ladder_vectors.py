@@ -22,6 +22,7 @@ from accord.fingerprint.pdq import NumpyKernel  # noqa: E402 (after the path)
 FILE = ROOT / "vectors" / "ladder.json"
 SIZE: Final = (240, 160)
 SHAPES: Final = 70
+LEANING: Final = 3
 PASTED: Final = (30, 60, 300, 290)  # Left, top, width and height of a white page.
 RULE: Final = (
     "s = 1; next() is s = (1103515245 s + 12345) mod 2^31, giving s >> 16. A grey picture of 128,"
@@ -68,11 +69,11 @@ def build() -> dict[str, Any]:
     assert hashed.frequencies is not None
     variants = variants_of(hashed.frequencies)
     spots = kernel.spots(grey)
-    found = patches_of(grey, 24, kernel)
+    found = patches_of(grey, 24, kernel, LEANING)
     return {
         "source": "docs/spec/fingerprint.md, sections 11 to 13",
         "generator": "tests/vectors/ladder_vectors.py",
-        "date": "2026-11-23",
+        "date": "2026-11-26",
         "picture": RULE,
         "variants": {kind.name.lower(): variants[kind].hex() for kind in Variant},
         "boxes": {
@@ -85,6 +86,7 @@ def build() -> dict[str, Any]:
             "first": [spot.tobytes().hex() for spot in spots[:12]],
         },
         "turns": kernel.turns(grey, spots[:12]).tolist(),
+        "leaning": LEANING,
         "patches": [
             {
                 "is_turned": bool(found.is_turned[at]),

@@ -42,7 +42,7 @@ def test_every_kernel_gives_the_file(path: KernelPath) -> None:
     assert len(spots) == CASES["spots"]["count"]
     assert hexes(spots[:12]) == CASES["spots"]["first"]
     assert kernel.turns(grey, spots[:12]).tolist() == CASES["turns"]
-    found = patches_of(grey, 24, kernel)
+    found = patches_of(grey, 24, kernel, CASES["leaning"])
     assert hexes(found.bits) == [one["bits"] for one in CASES["patches"]]
     assert hexes(found.mirrored) == [one["mirrored"] for one in CASES["patches"]]
     assert found.is_turned.tolist() == [one["is_turned"] for one in CASES["patches"]]

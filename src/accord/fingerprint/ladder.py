@@ -16,7 +16,7 @@ from PIL import Image
 
 from accord.fingerprint.dihedral import Bits, bits_of, mirrored, variants_of
 from accord.fingerprint.frames import Box, boxes_of
-from accord.fingerprint.patches import Patches, patches_of
+from accord.fingerprint.patches import LEANING_MAX, Patches, patches_of
 from accord.fingerprint.patches_native import patch_kernel_of
 from accord.fingerprint.pdq import NOTHING, SIDE_MIN, STRIP_ROWS, Floats, Hashed
 from accord.fingerprint.pdq_native import kernel_of
@@ -26,7 +26,8 @@ from accord.fingerprint.types import PDQ_BYTES, Fingerprint, Look
 from accord.fingerprint.upright import upright_strips
 from accord.wire.limits import PDQ_QUALITY_MIN
 
-LISTED_MAX: Final = 24  # Patches of a listing.
+LISTED_MAX: Final = 24  # Patches of a listing,
+LISTED_LARGE: Final = 96  # and of one that is to be found by a sixteenth of its picture too.
 SPOTS_WHOLE: Final = 100  # Spots of a query's whole picture,
 SPOTS_BOX: Final = 60  # and of each box whose patches are taken.
 BOXES_WITH_PATCHES: Final = 2
@@ -172,7 +173,7 @@ def _inner_quality(grid: Floats) -> int:
 
 
 def _patches(grey: Image.Image, boxes: list[tuple[Image.Image, float]]) -> list[Patches]:
-    found = [patches_of(for_patches(grey), SPOTS_WHOLE, _PATCHES)]
+    found = [patches_of(for_patches(grey), SPOTS_WHOLE, _PATCHES, LEANING_MAX)]
     small = [box for box, share in boxes if share <= _SMALL_SHARE]
     for box in small[:BOXES_WITH_PATCHES]:
         found.append(patches_of(for_patches(box), SPOTS_BOX, _PATCHES))

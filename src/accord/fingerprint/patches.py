@@ -27,7 +27,9 @@ REACH: Final = np.float32(14)  # A patch's side in scales of its spot.
 TURN_REACH: Final = np.float32(8)  # The side of what its direction is taken from.
 WINDOW: Final = 32  # Samples a side of that.
 BINS: Final = 36
-QUALITY_MIN: Final = 40
+QUALITY_MIN: Final = 20
+LEANS: Final = (7, -7, 14, -14)  # Steps of a turn: 5 and 10 degrees. A patch bears 3.
+LEANING_MAX: Final = 48  # Of a query's whole picture, so many spots lean.
 _WINDOW_DEVIATION: Final = 8  # Samples.
 _SECOND: Final = np.float32(0.8)  # A second direction is at least so strong.
 _ROUNDS: Final = 3
@@ -97,18 +99,23 @@ def has_patches(grey: Grey) -> bool:
     return bool(min(height, width) >= SIDE_MIN and max(height, width) <= SIDE_MAX)
 
 
-def patches_of(grey: Grey, spots_max: int, kernel: PatchKernel) -> Patches:
-    """The patches of the strongest spots, upright ones first. Shape: grey (height, width)."""
+def patches_of(grey: Grey, spots_max: int, kernel: PatchKernel, leaning_max: int = 0) -> Patches:
+    """The patches of the strongest spots: upright, of the first `leaning_max` leaning as well,
+    turned. Shape: grey (height, width)."""
     if not has_patches(grey):
         spots = np.empty(0, SPOT)
     else:
         spots = _chosen(kernel.spots(grey), grey, spots_max)
     turns = kernel.turns(grey, spots)
     has = turns >= 0
-    every = np.concatenate([spots, spots[has[:, 0]], spots[has[:, 1]]])
-    steps = [np.zeros(len(spots), np.int32), turns[has[:, 0], 0], turns[has[:, 1], 1]]
-    frequencies, quality = kernel.hashed(grey, every, np.concatenate(steps))
-    is_turned = np.arange(len(every)) >= len(spots)
+    leaning = [spots[:leaning_max]] * len(LEANS)
+    upright = np.concatenate([spots, *leaning])
+    leans = np.zeros(len(upright), np.int32)
+    leans[len(spots) :] = np.repeat(LEANS, len(leaning[0])) % TURNS
+    every = np.concatenate([upright, spots[has[:, 0]], spots[has[:, 1]]])
+    steps = np.concatenate([leans, turns[has[:, 0], 0], turns[has[:, 1], 1]])
+    frequencies, quality = kernel.hashed(grey, every, steps)
+    is_turned = np.arange(len(every)) >= len(upright)
     # A mirrored picture's upright patch is mirrored across; a turned one about its direction.
     other = np.where(is_turned[:, None, None], flipped(frequencies), mirrored(frequencies))
     rich = quality >= QUALITY_MIN

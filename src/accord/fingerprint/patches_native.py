@@ -10,6 +10,7 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from accord.fingerprint.dihedral import Bits
 from accord.fingerprint.frames import Grey
 from accord.fingerprint.patches import (
     CIRCLE,
@@ -23,6 +24,7 @@ from accord.fingerprint.patches import (
 )
 from accord.fingerprint.pdq import COSINES, SIDE, Floats
 from accord.fingerprint.spots import BLURS, BLURS_USED, SPOT, Blurs, Spots
+from accord.fingerprint.types import PDQ_BYTES
 from accord.native import LIBRARY, PATH, Path
 from accord.wire.errors import Broken
 
@@ -129,6 +131,24 @@ def patch_kernel_of(path: Path = PATH) -> PatchKernel:
     if path is Path.NUMPY or LIBRARY is None:
         return NumpyPatchKernel()
     return NativePatchKernel(LIBRARY, path)
+
+
+def apart(some: Bits, others: Bits, path: Path = PATH) -> NDArray[np.uint16]:
+    """Hamming distances of each with each. Shape: (n, 32), (m, 32), (n, m). Units: bits."""
+    found = np.zeros((len(some), len(others)), dtype=np.uint16)
+    function = getattr(LIBRARY, "accord_patches_apart", None)
+    if path is Path.NUMPY or function is None:
+        one, other = (np.ascontiguousarray(bits).view(np.uint64) for bits in (some, others))
+        for word in range(PDQ_BYTES // 8):
+            found += np.bitwise_count(one[:, word, None] ^ other[None, :, word])
+        return found
+    where, size = ctypes.c_void_p, ctypes.c_uint64
+    function.argtypes = (ctypes.c_int32, where, size, where, size, where)
+    function.restype = None
+    left, right = (np.ascontiguousarray(bits, dtype=np.uint8) for bits in (some, others))
+    here = left.ctypes.data, len(left), right.ctypes.data, len(right)
+    function(int(path), *here, found.ctypes.data)
+    return found
 
 
 def _check(answer: int) -> int:

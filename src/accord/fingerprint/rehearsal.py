@@ -1,43 +1,89 @@
 """Which patches of a picture a listing keeps: those that are found again when it is altered.
 
 The agency has the picture, so it tries: parts of it, turned, small and askew, each looked at as a
-query would be. Patches are taken one by one, each time the one that helps the alterations most
-that have the fewest votes so far. Whoever matches needs none of this: any choice is a valid
-listing, and this one is merely found more often.
+query would be. Patches are then taken one by one, each time the one that helps the alterations
+most that have the fewest votes so far; small parts count little until the others have theirs.
+Whoever matches needs none of this: any choice is a valid listing, and this one is merely found
+more often.
 Not here: what patches are (patches), pixels (ladder).
 Source: docs/spec/fingerprint.md, section 13.
 """
 
 from collections.abc import Iterator
-from typing import Final
+from itertools import product
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from accord.fingerprint.dihedral import Bits
-from accord.fingerprint.patches import Patches, PatchKernel, patches_of
+from accord.fingerprint.patches import LEANING_MAX, PatchKernel, patches_of
+from accord.fingerprint.patches_native import apart
 from accord.fingerprint.pdq import SIDE
 from accord.fingerprint.resample import for_patches
 from accord.fingerprint.types import PDQ_BYTES
 
-CANDIDATES_MAX: Final = 160  # Spots, each upright and turned.
+CANDIDATES_MAX: Final = 160  # Spots of the whole picture, each upright and turned.
 LOOKED_AT: Final = 100  # Spots of an altered picture.
+EVERY: Final = 1000  # More patches than are found in one picture and are unlike each other.
+SMALL_PARTS_FROM: Final = 48  # Fewer patches cannot hold on to small parts: none are rehearsed.
 _SURE: Final = 36  # Bits: found again.
 _LOST: Final = 46  # Not found; between the two, partly.
 _APART: Final = 70  # Bits between two patches of a listing: what repeats itself votes once.
+_SMALL_WEIGHT: Final = 0.2  # Of a small part, beside 1.
 
 _SAMENESS_MAX: Final = 0.4  # A photograph's median is 0.24; window frames come to 0.5.
 NO_BITS: Final[Bits] = np.empty((0, PDQ_BYTES), dtype=np.uint8)
 
-Part = tuple[float, float, float]  # The share of each side, and how far along it lies.
-_PARTS: Final[tuple[Part, ...]] = (
-    *((0.78, x, y) for x, y in ((0.1, 0.1), (0.9, 0.15), (0.2, 0.85), (0.85, 0.9), (0.5, 0.5))),
-    *((0.5, x, y) for x in (0.05, 0.5, 0.95) for y in (0.05, 0.5, 0.95)),
+
+class Part(NamedTuple):
+    """The share of each side, and how far along it lies."""
+
+    wide: float
+    high: float
+    x: float
+    y: float
+
+
+def _parts(share: float, along: tuple[float, ...]) -> tuple[Part, ...]:
+    return tuple(Part(share, share, x, y) for y, x in product(along, along))
+
+
+_LARGE_PARTS: Final = (
+    *(
+        Part(0.78, 0.78, x, y)
+        for x, y in ((0.1, 0.1), (0.9, 0.15), (0.2, 0.85), (0.85, 0.9), (0.5, 0.5))
+    ),
+    *_parts(0.5, (0.05, 0.5, 0.95)),
+)
+_STRIPS: Final = tuple(
+    part for at in (0.0, 0.33, 0.67, 1.0) for part in (Part(0.27, 1, at, 0), Part(1, 0.27, 0, at))
+)
+_SMALL_PARTS: Final = (
+    *_STRIPS,
+    *_parts(0.36, (0.04, 0.35, 0.65, 0.96)),
+    *_parts(0.25, (0.05, 0.28, 0.5, 0.72, 0.95)),
+)
+# Parts whose own spots are candidates too, as a query of the part would see them, and how many.
+_SOURCES: Final = (
+    *((part, 60) for part in _parts(0.5, (0, 0.5, 1))),
+    *((part, 40) for part in _parts(0.25, (0, 0.33, 0.67, 1))),
 )
 # Degrees, and whether the corners are cut off.
-_TURNS: Final = ((7.0, False), (-11.0, False), (3.0, True), (-5.0, True), (10.0, True))
+_TURNS: Final = (
+    *((7.0, False), (-11.0, False), (3.0, True), (-5.0, True), (10.0, True)),
+    *((2.5, False), (-5.0, False), (9.0, False)),
+)
 _SHRUNK: Final = (0.4, 0.36)
+_PASTED: Final = 1.8  # The side of a page that the picture lies on, in sides of the picture.
+
+
+class Rehearsed(NamedTuple):
+    """Shape: found (alterations, patches), how well each patch is found, 0 to 1; weights."""
+
+    found: NDArray[np.float64]
+    weights: NDArray[np.float64]
 
 
 def rehearsed(
@@ -45,14 +91,29 @@ def rehearsed(
 ) -> Bits:
     """The patches to list: none like a `common` one. Shape: (n, 32), n at most `patches_max`;
     `picture` in mode L."""
-    own = patches_of(for_patches(picture), CANDIDATES_MAX, kernel)
+    has_small_parts = patches_max >= SMALL_PARTS_FROM
+    own = _candidates(picture, kernel, has_small_parts)
     if not len(own):
-        return own.bits
-    found = [_found(own, altered, kernel) for altered in _altered(picture)]
-    is_own = distances(own.bits, common).min(axis=1, initial=8 * PDQ_BYTES) > _APART
-    is_own &= sameness_of(own.bits) <= _SAMENESS_MAX
-    apart = distances(own.bits, own.bits)
-    return own.bits[_chosen(np.stack(found), apart, is_own, patches_max)]
+        return NO_BITS
+    is_own = apart(own, common).min(axis=1, initial=8 * PDQ_BYTES) > _APART
+    own = own[is_own & (sameness_of(own) <= _SAMENESS_MAX)]
+    if not len(own):
+        return NO_BITS
+    found = [_found(own, altered, kernel, LEANING_MAX) for altered in _altered(picture)]
+    weights = [1.0] * len(found)
+    if has_small_parts:
+        found += [_found(own, _cut(picture, part), kernel, 0) for part in _SMALL_PARTS]
+        weights += [_SMALL_WEIGHT] * len(_SMALL_PARTS)
+    kept = _chosen(own, Rehearsed(np.stack(found), np.array(weights)), patches_max)
+    return np.asarray(own[kept])
+
+
+def _candidates(picture: Image.Image, kernel: PatchKernel, has_small_parts: bool) -> Bits:
+    found = [patches_of(for_patches(picture), CANDIDATES_MAX, kernel).bits]
+    if has_small_parts:
+        for part, spots in _SOURCES:
+            found.append(patches_of(for_patches(_cut(picture, part)), spots, kernel).bits)
+    return np.asarray(np.concatenate(found))
 
 
 def sameness_of(bits: Bits) -> NDArray[np.float64]:
@@ -64,7 +125,8 @@ def sameness_of(bits: Bits) -> NDArray[np.float64]:
 
 
 def common_in(listings: list[Bits]) -> Bits:
-    """The patches that two or more of these pictures show: for `common` of the listings to come."""
+    """The patches that two or more of these pictures show: for `common` of the listings to come.
+    Listings of many patches (`EVERY`) leave out none that a picture might be listed by."""
     every = np.concatenate([NO_BITS, *listings])
     of = np.repeat(np.arange(len(listings)), [len(bits) for bits in listings])
     meets = (distances(every, every) <= _SURE) & (of[:, None] != of)
@@ -73,52 +135,55 @@ def common_in(listings: list[Bits]) -> Bits:
 
 def distances(some: Bits, others: Bits) -> NDArray[np.int64]:
     """Hamming distances of each with each. Shape: (n, m). Units: bits."""
-    left, right = (np.ascontiguousarray(bits).view(np.uint64) for bits in (some, others))
-    differing = np.bitwise_count(left[:, None, :] ^ right[None, :, :])
-    return np.asarray(differing.sum(axis=2, dtype=np.int64))
+    return apart(some, others).astype(np.int64)
 
 
-def _found(own: Patches, altered: Image.Image, kernel: PatchKernel) -> NDArray[np.float64]:
+def _found(
+    own: Bits, altered: Image.Image, kernel: PatchKernel, leaning_max: int
+) -> NDArray[np.float64]:
     """How well each of our patches is found in an altered picture, 0 to 1."""
-    seen = patches_of(for_patches(altered), LOOKED_AT, kernel)
-    if not len(seen):
-        return np.zeros(len(own))
-    nearest = distances(own.bits, seen.bits).min(axis=1)
+    seen = patches_of(for_patches(altered), LOOKED_AT, kernel, leaning_max)
+    nearest = apart(own, seen.bits).min(axis=1, initial=8 * PDQ_BYTES).astype(np.float64)
     return np.asarray(np.clip((_LOST - nearest) / (_LOST - _SURE), 0.0, 1.0))
 
 
-def _chosen(
-    found: NDArray[np.float64],
-    apart: NDArray[np.int64],
-    is_free: NDArray[np.bool_],
-    patches_max: int,
-) -> NDArray[np.int64]:
-    """Shape: found (alterations, patches), apart (patches, patches), is_free (patches)."""
+def _chosen(own: Bits, rehearsed: Rehearsed, patches_max: int) -> NDArray[np.int64]:
+    """Shape: own (patches, 32)."""
+    found, weights = rehearsed
     votes = np.zeros(len(found))
-    is_free = is_free.copy()
+    is_free = np.ones(len(own), dtype=bool)
     kept: list[int] = []
     while len(kept) < patches_max and is_free.any():
-        worth = found.T @ (1 / (1 + votes) ** 2)
+        worth = (weights / (1 + votes) ** 3) @ found
         best = int(np.where(is_free, worth, -1).argmax())
         kept.append(best)
         votes += found[:, best]
-        is_free &= apart[best] > _APART
+        is_free &= apart(own[best : best + 1], own)[0] > _APART
     return np.array(kept, dtype=np.int64)
+
+
+def _cut(picture: Image.Image, part: Part) -> Image.Image:
+    width, height = picture.size
+    wide, high = max(1, int(width * part.wide)), max(1, int(height * part.high))
+    left, top = int((width - wide) * part.x), int((height - high) * part.y)
+    return picture.crop((left, top, left + wide, top + high))
 
 
 def _altered(picture: Image.Image) -> Iterator[Image.Image]:
     width, height = picture.size
     bilinear = Image.Resampling.BILINEAR
-    for share, x, y in _PARTS:
-        wide, high = int(width * share), int(height * share)
-        left, top = int((width - wide) * x), int((height - high) * y)
-        yield picture.crop((left, top, left + wide, top + high))
+    for part in _LARGE_PARTS:
+        yield _cut(picture, part)
     for degrees, is_cut in _TURNS:
         turned = picture.rotate(degrees, bilinear)
         cut = (width // 8, height // 8, width - width // 8, height - height // 8)
         yield turned.crop(cut) if is_cut else turned
     small = tuple(max(32, int(s * f)) for s, f in zip(picture.size, _SHRUNK, strict=True))
     yield picture.resize((small[0], small[1]), Image.Resampling.BOX)
+    for x, y in ((0.0, 0.2), (0.9, 0.7)):
+        page = Image.new("L", (int(width * _PASTED), int(height * _PASTED)), 128)
+        page.paste(picture, (int((page.width - width) * x), int((page.height - height) * y)))
+        yield page
     for lean in (0.02, 0.05):  # Each corner in by that share of a side and a little.
         x, y = width * lean, height * lean
         corners = (

@@ -1,4 +1,4 @@
-"""Whether the patches of a query say that a listing is the same picture.
+"""How near is the same picture: bits of each step, and votes of a query's patches on a listing.
 
 One patch that meets says little: the same logo, the same letter, the same window. Votes are
 different patches of the query on different patches of one listing, all of them mirrored or none,
@@ -21,8 +21,10 @@ class Rule(NamedTuple):
     bits_max: int
 
 
-MATCH_RULES: Final = (Rule(3, 44),)
-REVIEW_RULES: Final = (Rule(2, 44),)
+FULL_BITS_MAX: Final = 36  # Of eight variants, the nearest.
+FRAME_BITS_MAX: Final = 36  # Of up to four boxes, upright and mirrored, the nearest.
+MATCH_RULES: Final = (Rule(3, 36),)
+REVIEW_RULES: Final = (Rule(2, 36),)
 BITS_MAX: Final = max(rule.bits_max for rule in (*MATCH_RULES, *REVIEW_RULES))  # What to look up.
 
 

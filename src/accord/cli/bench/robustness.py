@@ -23,24 +23,31 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from accord.cli.bench.figures import rounded
+from accord.cli.bench.figures import Row, rounded
 from accord.cli.bench.machine import describe_machine
 from accord.cli.bench.robustness_alterations import NAMES, altered
-from accord.cli.bench.robustness_fit import KINDS, Result, Tally
+from accord.cli.bench.robustness_fit import FALSE_BY, KINDS, VOTES, Result, Tally, histograms
+from accord.cli.bench.robustness_near import PAIRS
 from accord.fingerprint.dihedral import Bits
 from accord.fingerprint.ladder import STEPS, Asked, Listed, Step, asked_of, listed_of
-from accord.fingerprint.rehearsal import distances
-from accord.fingerprint.votes import MATCH_RULES, REVIEW_RULES, Rule
+from accord.fingerprint.patches_native import apart
+from accord.fingerprint.rehearsal import EVERY, common_in
+from accord.fingerprint.votes import (
+    FRAME_BITS_MAX,
+    FULL_BITS_MAX,
+    MATCH_RULES,
+    REVIEW_RULES,
+    Rule,
+)
 from accord.wire.errors import Malformed
 from accord.wire.limits import PDQ_QUALITY_MIN
 
 SIDE_MIN: Final = 640  # Longest side of an original; smaller ones are left out, and counted.
 SIDE_MAX: Final = 2048  # Larger ones are first made so small.
 PDQ_BITS: Final = 31  # What lists are exchanged for: one fingerprint, one look-up.
-FULL_BITS: Final = 44
-FRAME_BITS: Final = 36
-VOTES: Final = 3  # The most that a rule asks for.
 FAR: Final = 256
+# What distractors are asked as: whole, a part, written over, on a screen.
+DRESSES: Final = ("jpeg-50", "crop-anywhere-50", "caption-12", "screenshot-chat")
 _TIMED: Final = 6
 _TIMED_SIZE: Final = (1632, 1224)  # 2 MP.
 _TURNS: Final = 3
@@ -53,7 +60,7 @@ R = TypeVar("R")
 @dataclass(frozen=True, slots=True)
 class Scale:
     """What to measure. `pictures` is the most originals that are altered,
-    spread over the folder; all are listed."""
+    spread over the folder; all are listed. `is_derived`: the distractors are asked as well."""
 
     corpus: Path
     distractors: Path | None
@@ -62,6 +69,7 @@ class Scale:
     seed: int
     processes: int
     patches: int
+    is_derived: bool = False
 
 
 class Book(NamedTuple):
@@ -94,11 +102,9 @@ def run(scale: Scale, progress: Progress) -> Result:
         if name not in NAMES:
             raise Malformed("bench.alteration", wanted=name)
     paths = _pictures_in(scale.corpus)
-    others = _pictures_in(scale.distractors) if scale.distractors else []
+    every = [*paths, *(_pictures_in(scale.distractors) if scale.distractors else [])]
     with _mapped(scale.processes) as mapped:
-        found = list(
-            _told(mapped(partial(_list, scale.patches), [*paths, *others]), "listing", progress)
-        )
+        found = list(_told(mapped(partial(_list, scale.patches), every), "listing", progress))
     listings = [listing for listing in found if listing is not None]
     listed = [path for path, listing in zip(paths, found, strict=False) if listing is not None]
     if not listed:
@@ -107,21 +113,30 @@ def run(scale: Scale, progress: Progress) -> Result:
     tally = Tally.empty(scale.alterations)
     works = list(enumerate(listed))[:: -(-len(listed) // scale.pictures)]
     asked = [path for _, path in works]
+    others = [path for path, one in zip(every, found, strict=True) if one is not None][
+        len(listed) :
+    ]
+    dressed = list(enumerate(others, len(listed))) if scale.is_derived else []
     with _mapped(scale.processes) as mapped:
         screen = partial(_screen, book, scale.alterations, scale.seed)
         for part in _told(mapped(screen, works), "screening", progress):
             tally.add(part)
+        screen = partial(_screen, book, DRESSES, scale.seed)
+        for part in _told(mapped(screen, dressed), "screening others", progress):
+            tally.add_others(part)
+    near = near_duplicates(scale.patches, progress)
     parameters = {
         "originals": len(asked),
+        "distractors_asked": len(dressed),
         "listings": len(listings),
-        "left_out": len(paths) + len(others) - len(listings),
+        "left_out": len(every) - len(listings),
         "patches_max": scale.patches,
         "patches_mean": rounded(len(book.patches) / len(listings)),
         "listings_without_3_patches": int((book.counts < VOTES).sum()),
         "seed": scale.seed,
     }
     machine = describe_machine(scale.corpus)
-    return Result(machine, parameters, tally, _times(asked, progress))
+    return Result(machine, parameters, tally, near, _times(asked, scale.patches, progress))
 
 
 def _pictures_in(folder: Path) -> list[Path]:
@@ -167,41 +182,39 @@ def _screen(book: Book, names: tuple[str, ...], seed: int, work: tuple[int, Path
     picture = _opened(path)
     if picture is None:
         return tally
+    tally.samples.append(histograms())
     for name in names:
         with Image.open(io.BytesIO(altered(name, picture, seed + own))) as image:
             near = nearest_of(asked_of(image.convert("RGB")), book)
-        tally.count(name, own_of(near, own))
+        tally.count(name, {step: bool(met[own]) for step, met in matches_of(near).items()})
         is_other = np.arange(len(book.full)) != own
         for kind, bits in zip(KINDS, (near.full, near.frame, *near.votes), strict=True):
-            tally.others[kind] += np.bincount(bits[is_other], minlength=FAR + 1)
-        by_patches = near.holds(MATCH_RULES)
-        is_false = (near.full <= FULL_BITS) | (near.frame <= FRAME_BITS) | by_patches
-        tally.false += np.array(
-            [(step & is_other).sum() for step in (near.full <= FULL_BITS, is_false, by_patches)]
-        )
+            tally.samples[0][kind] += np.bincount(bits[is_other], minlength=FAR + 1)
+        for rule, found in matches_of(near).items():
+            tally.false[rule] += int((found & is_other).sum())
     return tally
 
 
-def own_of(near: Nearest, own: int) -> dict[str, bool]:
-    """By which steps a query meets its own listing."""
-    full = bool(near.full[own] <= FULL_BITS)
-    frame = full or bool(near.frame[own] <= FRAME_BITS)
-    patches = bool(near.holds(MATCH_RULES)[own])
+def matches_of(near: Nearest) -> dict[str, NDArray[np.bool_]]:
+    """The listings that a query meets, by step."""
+    full = near.full <= FULL_BITS_MAX
+    frame = full | (near.frame <= FRAME_BITS_MAX)
+    patches = near.holds(MATCH_RULES)
     return {
-        "pdq": bool(near.pdq[own] <= PDQ_BITS),
+        "pdq": near.pdq <= PDQ_BITS,
         "full": full,
         "frame": frame,
         "patches": patches,
-        "all": frame or patches,
-        "review": frame or patches or bool(near.holds(REVIEW_RULES)[own]),
+        "all": frame | patches,
+        "review": frame | patches | near.holds(REVIEW_RULES),
     }
 
 
 def nearest_of(asked: Asked, book: Book) -> Nearest:
     """Every listing's distances from a query, compared one by one."""
     none = np.full(len(book.full), FAR, dtype=np.int64)
-    full = distances(asked.full, book.full)
-    frame = distances(asked.frames, book.full)
+    full = apart(asked.full, book.full).astype(np.int64)
+    frame = apart(asked.frames, book.full).astype(np.int64)
     votes = np.minimum(_votes(asked.patches, book), _votes(asked.mirrored, book))
     return Nearest(
         full[0] if len(full) else none,
@@ -217,10 +230,12 @@ def _votes(asked: Bits, book: Book) -> Ints:
     has = np.nonzero(book.counts)[0]
     if not len(asked) or not len(has):
         return votes
-    apart = distances(asked, book.patches)
-    by_asked = np.sort(np.minimum.reduceat(apart, book.first[has], axis=1), axis=0)[:VOTES]
+    bits = apart(asked, book.patches)
+    least = min(VOTES, len(asked)) - 1
+    by_asked = np.minimum.reduceat(bits, book.first[has], axis=1)
+    by_asked = np.sort(np.partition(by_asked, least, axis=0)[: least + 1], axis=0)
     by_listed = np.full((int(book.counts.max()), len(has)), FAR, dtype=np.int64)
-    nearest = apart.min(axis=0)
+    nearest = bits.min(axis=0)
     for place, listing in enumerate(has):
         of = nearest[book.first[listing] : book.first[listing] + book.counts[listing]]
         by_listed[: len(of), place] = np.sort(of)
@@ -229,7 +244,21 @@ def _votes(asked: Bits, book: Book) -> Ints:
     return votes
 
 
-def _times(paths: list[Path], progress: Progress) -> dict[str, float]:
+def near_duplicates(patches: int, progress: Progress) -> tuple[Row, ...]:
+    """What is said of distinct pictures that look alike: a row a pair, all of it to be 0."""
+    rows: list[Row] = []
+    for place, (name, pair) in enumerate(PAIRS.items()):
+        progress("pictures that look alike", place, len(PAIRS))
+        one, other, alike = pair()
+        common = common_in([listed_of(like, EVERY).patches for like in alike])
+        near = nearest_of(asked_of(other), _book_of([listed_of(one, patches, common)]))
+        said = {FALSE_BY[step]: int(met[0]) for step, met in matches_of(near).items()}
+        bits = {"full_bits": int(near.full[0]), "votes_2_bits": int(near.votes[1, 0])}
+        rows.append({"pair": name, **said, **bits})
+    return tuple(rows)
+
+
+def _times(paths: list[Path], patches: int, progress: Progress) -> dict[str, float]:
     """CPU ms a query of 2 MP once decoded, and a listing: the median over pictures."""
     ways = {
         "full": frozenset({Step.FULL}),
@@ -246,7 +275,7 @@ def _times(paths: list[Path], progress: Progress) -> dict[str, float]:
         for name, steps in ways.items():
             work = partial(asked_of, picture, steps)
             took[name].append(min(_cpu_ms(work) for _ in range(_TURNS)))
-        took["listing"].append(_cpu_ms(partial(listed_of, picture)))
+        took["listing"].append(_cpu_ms(partial(listed_of, picture, patches)))
     return {name: rounded(median(times)) for name, times in took.items() if times}
 
 

@@ -47,7 +47,7 @@ def robustness(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     from accord.cli.bench.robustness_alterations import NAMES  # noqa: PLC0415
 
     names = tuple(dict.fromkeys(alterations.split(","))) if alterations else NAMES
-    scale = Scale(corpus, distractors, names, pictures, seed, processes, patches)
+    scale = Scale(corpus, distractors, names, pictures, seed, processes, patches, derive)
     with Progress() as progress:
         result = run(scale, progress.tell)
     text = json.dumps(result.as_json(derive), ensure_ascii=False) + "\n"

@@ -6,7 +6,7 @@ in a million queries against a million listings. Below what was seen it is an ex
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,10 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accord.cli.bench.figures import Row, rounded, table
+from accord.fingerprint.votes import FRAME_BITS_MAX, FULL_BITS_MAX, MATCH_RULES, REVIEW_RULES
 
 STEPS: Final = ("pdq", "full", "frame", "patches", "all", "review")
-KINDS: Final = ("full", "frame", "votes_1", "votes_2", "votes_3")
+FALSE_BY: Final = {step: f"by_{'any_step' if step == 'all' else step}" for step in STEPS}
+VOTES: Final = 4  # The most that a rule may ask for.
+KINDS: Final = ("full", "frame", *(f"votes_{votes}" for votes in range(1, VOTES + 1)))
 BOUND: Final = 1e-12  # Of picture pairs: 1e-6 a query against a million listings.
+_DRAWS: Final = 200  # Of pictures, to see how much the line depends on which there were.
+# What the product decides by, by kind.
+USED: Final = {
+    "full": FULL_BITS_MAX,
+    "frame": FRAME_BITS_MAX,
+    **{f"votes_{rule.votes}": rule.bits_max for rule in (*REVIEW_RULES, *MATCH_RULES)},
+}
+EXTRAPOLATED: Final = (
+    "A line through the logarithms of the tail, over shares of 1e-3 and less that three pairs or"
+    " more make up: whatever lies below one in so many pairs as were seen is extrapolated. The"
+    " interval is that of other pictures of the same kind, 95 %; it says nothing of other kinds."
+)
 _SURE: Final = 1.96  # Deviations of 95 %.
 _SEEN_MIN: Final = 3  # Fewer pairs say too little for the line.
 _SHARE_MAX: Final = 1e-3  # More are the bulk, not the tail.
@@ -27,17 +42,19 @@ Counts = NDArray[np.int64]
 Histograms = dict[str, Counts]
 
 
+def histograms() -> Histograms:
+    return {kind: np.zeros(_BITS, dtype=np.int64) for kind in KINDS}
+
+
 @dataclass(slots=True)
 class Tally:
-    """Counts of one run. `others` are histograms of bits between queries and others' listings;
-    `false` counts pairs that match by full, by any step, by patches."""
+    """Counts of one run. `samples` are histograms of bits between the queries of one picture and
+    others' listings; `false` counts pairs of those that match, by step."""
 
     asked: dict[str, int]
     met: dict[str, dict[str, int]]
-    others: Histograms = field(
-        default_factory=lambda: {kind: np.zeros(_BITS, dtype=np.int64) for kind in KINDS}
-    )
-    false: Counts = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
+    samples: list[Histograms] = field(default_factory=list)
+    false: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STEPS, 0))
 
     @classmethod
     def empty(cls, names: tuple[str, ...]) -> "Tally":
@@ -53,9 +70,19 @@ class Tally:
             self.asked[name] += asked
             for step, met in other.met[name].items():
                 self.met[name][step] += met
-        for kind in KINDS:
-            self.others[kind] += other.others[kind]
-        self.false += other.false
+        self.add_others(other)
+
+    def add_others(self, other: "Tally") -> None:
+        """Only what it says of other pictures' listings."""
+        self.samples += other.samples
+        for step, count in other.false.items():
+            self.false[step] += count
+
+    def others(self, kind: str) -> Counts:
+        total = np.zeros(_BITS, dtype=np.int64)
+        for sample in self.samples:
+            total += sample[kind]
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +116,22 @@ def line_of(histogram: Counts) -> Line | None:
     return Line(pairs, int(np.nonzero(histogram)[0][0]), float(level), float(1 / slope))
 
 
+def interval_of(samples: Sequence[Counts], seed: int = 1) -> tuple[int, int] | None:
+    """Where the bound lies at 95 % if other pictures of the kind had been drawn: lines through
+    as many of them, drawn anew with replacement. None where most draws say too little."""
+    every = np.stack(samples)
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(_DRAWS):
+        line = line_of(every[random.integers(len(every), size=len(every))].sum(axis=0))
+        if line is not None:
+            found.append(line.bits_at_bound)
+    if 2 * len(found) < _DRAWS:
+        return None
+    low, high = np.quantile(found, [0.025, 0.975])
+    return math.floor(low), math.floor(high)
+
+
 def wilson(met: int, asked: int) -> tuple[float, float]:
     """Between which shares the true one lies, at 95 %."""
     if not asked:
@@ -105,6 +148,7 @@ class Result:
     machine: Row
     parameters: Row
     tally: Tally
+    near: tuple[Row, ...]
     ms: dict[str, float]
 
     def as_json(self, is_derived: bool) -> dict[str, Any]:
@@ -128,10 +172,12 @@ class Result:
             rows.append({"alteration": name, **shown, "all, 95 %": f"{low:.3f} to {high:.3f}"})
         parts.append(f"### Recall by step\n\n{table(rows)}")
         found = self._false(is_derived)
-        fits = found.pop("fit", {})
+        fits, near = found.pop("fit", {}), found.pop("near_duplicates")
         parts.append(f"### False positives\n\n{table([found])}")
         if fits:
             parts.append(table([{"distance": kind, **row} for kind, row in fits.items()]))
+            parts.append(EXTRAPOLATED)
+        parts.append(f"### Distinct pictures that look alike\n\n{table(near)}")
         parts.append(f"### CPU ms, 2 MP, beyond decoding\n\n{table([self.ms])}")
         return "\n\n".join(parts) + "\n"
 
@@ -145,25 +191,32 @@ class Result:
         return shares
 
     def _false(self, is_derived: bool) -> dict[str, Any]:
-        pairs = int(self.tally.others["full"].sum())
         found: dict[str, Any] = {
-            "pairs": pairs,
-            "by_full": int(self.tally.false[0]),
-            "by_any_step": int(self.tally.false[1]),
-            "by_patches": int(self.tally.false[2]),
+            "pairs": int(self.tally.others("full").sum()),
+            **{FALSE_BY[step]: self.tally.false[step] for step in STEPS},
+            "near_duplicates": [dict(row) for row in self.near],
         }
         if is_derived:
-            lines = {kind: line_of(self.tally.others[kind]) for kind in KINDS}
-            found["fit"] = {
-                kind: {
-                    "pairs": line.pairs,
-                    "nearest_bits": line.nearest,
-                    "bits_a_tenfold": rounded(line.per_decade),
-                    "bits_at_1e-12": line.bits_at_bound,
-                    "share_within_36": f"{line.share_within(36):.0e}",
-                    "share_within_44": f"{line.share_within(44):.0e}",
-                }
-                for kind, line in lines.items()
-                if line is not None
-            }
+            fits = {kind: self._fit(kind) for kind in KINDS}
+            found["fit"] = {kind: fit for kind, fit in fits.items() if fit is not None}
         return found
+
+    def _fit(self, kind: str) -> dict[str, Any] | None:
+        histogram = self.tally.others(kind)
+        line = line_of(histogram)
+        if line is None:
+            return None
+        interval = interval_of([sample[kind] for sample in self.tally.samples])
+        used = USED.get(kind)
+        within = np.cumsum(histogram)
+        return {
+            "pairs": line.pairs,
+            "nearest_bits": line.nearest,
+            "within_60_bits": int(within[60]),
+            "within_72_bits": int(within[72]),
+            "bits_a_tenfold": rounded(line.per_decade),
+            "bits_at_1e-12": line.bits_at_bound,
+            "interval": "none" if interval is None else f"{interval[0]} to {interval[1]}",
+            "used_bits": "none" if used is None else str(used),
+            "share_at_used": "none" if used is None else f"{line.share_within(used):.0e}",
+        }
