@@ -30,6 +30,7 @@ from accord.statements.rules import Algorithm, Metric
 from accord.wire.errors import Malformed, Unavailable, Unproven
 from accord.wire.ids import ChainId, ListingRef, MemberId, TimeMs
 from consortium_kit import Consortium, listings
+from continuing_kit import SECOND, go_on
 from registry_kit import A1, World, flip, listing, pdq_of
 from source_kit import ConsortiumSource, identity_of, now_of
 
@@ -98,6 +99,22 @@ def test_what_counts_is_every_listing_and_the_furthest_of_them() -> None:
     query = flip(pdq_of(1), 32)
     assert not len(rows_within(snapshot, PDQ, query, HAMMING, 31))
     assert len(rows_within(snapshot, PDQ, query, HAMMING, 32)) == 2
+
+
+def test_a_patch_and_a_frame_are_listed_too() -> None:
+    world = World()
+    parts = Listing(A1, pdq=pdq_of(1), pdq_quality=90, patches=(pdq_of(2), pdq_of(3)))
+    world.publish("ada", parts, Listing(A1, md5=b"\5" * 16, frames=(pdq_of(4), pdq_of(2))))
+    snapshot = world.registry().snapshot()
+
+    def rows(seed: int, away: int, metric: Metric | None, distance: int) -> list[int]:
+        return list(rows_within(snapshot, PDQ, flip(pdq_of(seed), away), metric, distance))
+
+    assert rows(1, 0, None, 0) == [0]
+    assert rows(2, 0, None, 0) == [0, 1]
+    assert rows(3, 20, HAMMING, 20) == [0]
+    assert rows(4, 20, HAMMING, 20) == [1]
+    assert rows(4, 20, HAMMING, 19) == []
 
 
 def test_distances_of_photodna_are_as_the_matching_counts_them() -> None:
@@ -181,6 +198,25 @@ def test_an_answer_of_the_past_is_given_again(world: Consortium, tmp_path: Path)
         for wrong in (0, fresh.size + 1):
             with pytest.raises(Malformed, match=r"answer\.size"):
                 answer_at(fresh, wrong, SALT, asked)
+
+
+def test_an_answer_from_before_a_continuation_is_given_again_after_it(
+    world: Consortium, tmp_path: Path
+) -> None:
+    """Also by a newcomer, to whom the old batches open through the new key."""
+    asked = [near(ROWS[0].pdq), near(ROWS[2].pdq)]
+    with closing(followed(world, tmp_path, "nl-one")) as replica:
+        before = answer_at(replica, None, SALT, asked)
+    after = go_on(world).open_epochs()
+    after.publish("fr-five", ROWS[2:])
+    for directory, member in ((tmp_path, "nl-one"), (tmp_path / "new", "fr-five")):
+        directory.mkdir(exist_ok=True)
+        with closing(followed(after, directory, member)) as replica:
+            assert answer_at(replica, before.answer.size, SALT, asked) == before
+            found = answer_at(replica, None, SALT, asked)
+            assert said(found) == [Listed.YES, Listed.YES]
+            assert found.answer.chain == SECOND
+            check_root(before.answer, replica.size, replica.root_at)
 
 
 def test_only_an_analyst_or_auditor_of_the_agency_says_it(

@@ -179,9 +179,11 @@ def _answers(
             elif send_bytes and isinstance(data, bytes):
                 yield path, gateway.send(data, facts)
             else:
-                query = query_of(pool.fingerprint(data))  # What was read has digests at least.
-                asked = fingerprints_view(query)
-                answer = gateway.ask(asked, facts)
+                query = query_of(pool.fingerprint(data))
+                if not query.digests and not query.frames:  # Such as a film that ends half-way.
+                    yield path, _unseen(query.undetermined or UnhashableCode.UNREADABLE.value)
+                    continue
+                answer = gateway.ask(fingerprints_view(query), facts)
                 if query.undetermined is not None and answer["decision"] == "undetermined":
                     answer["code"] = query.undetermined  # Said of the file, not of what was sent.
                 yield path, answer

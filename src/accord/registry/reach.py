@@ -44,24 +44,36 @@ def rows_within(
 ) -> Rows:
     """The rows within a distance of a value, ascending. Units: of `metric`; without one, equal.
 
-    Raises: Malformed, for a value or a distance that cannot be.
+    Of a PDQ also the rows of which a patch or a frame is. Raises: Malformed, for a value or a
+    distance that cannot be.
     """
     if len(value) != WIDTHS[scheme.value]:
         raise Malformed("registry.value", scheme=scheme.value, size=len(value))
     check_reach(scheme, metric, distance)
     column = snapshot.values[scheme.value]
-    if metric is None:
-        return column.equal_to(value)
     query = np.frombuffer(value, dtype=np.uint8)
-    found = [
-        run.rows[start : start + _BLOCK_ROWS][
-            _are_within(run.values[start : start + _BLOCK_ROWS], query, metric, distance)
+    if metric is None:
+        found = [column.equal_to(value)]
+    else:
+        found = [_near(run.rows, run.values, query, metric, distance) for run in column.runs()]
+    if scheme is Algorithm.PDQ:
+        found += [
+            _near(views.rows, views.values, query, Metric.HAMMING, distance)
+            for views in snapshot.views.values()
         ]
-        for run in column.runs()
-        for start in range(0, len(run), _BLOCK_ROWS)
-    ]
-    rows: Rows = np.concatenate([np.empty(0, dtype=np.uint32), *found])
+    rows: Rows = np.unique(np.concatenate(found))
     return rows
+
+
+def _near(rows: Rows, values: Bytes, query: Bytes, metric: Metric, distance: int) -> Rows:
+    blocks = [
+        rows[start : start + _BLOCK_ROWS][
+            _are_within(values[start : start + _BLOCK_ROWS], query, metric, distance)
+        ]
+        for start in range(0, len(rows), _BLOCK_ROWS)
+    ]
+    near: Rows = np.concatenate([np.empty(0, dtype=np.uint32), *blocks])
+    return near
 
 
 def _are_within(values: Bytes, query: Bytes, metric: Metric, distance: int) -> Flags:
