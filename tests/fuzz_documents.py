@@ -1,5 +1,6 @@
 """Documents that ask for a lot, by name. What each must answer, and in what, is in the tests."""
 
+import lzma
 import struct
 import zlib
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from typing import Final
 
 from PIL import Image
 
+from archives_kit import seven_zipped
 from pdf_kit import GREY, HELVETICA, RGB, TEXT, WHOLE, image, pages, pdf, shown, stream
 from pictures_kit import encoded, picture
 
@@ -74,6 +76,19 @@ def _jpeg(side: int) -> bytes:
     return bytes(data)
 
 
+def _lzma2_zeros() -> bytes:
+    """More zeros than anybody unpacks: one chunk that resets, and the same again."""
+    block = lzma.compress(bytes(1 << 26), lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2}])
+    return block[:-1] * 15 + b"\0"
+
+
+def _again_7z(depth: int) -> bytes:
+    data = encoded(picture(1, (64, 64)), "PNG")
+    for _ in range(depth):
+        data = seven_zipped([data])
+    return data
+
+
 def _attached(depth: int) -> bytes:
     data = encoded(picture(1, (64, 64)), "PNG")
     for _ in range(depth):
@@ -116,7 +131,7 @@ def small_pdf() -> bytes:
 _CATALOGUE: Final = b"<</Type/Catalog/Pages 2 0 R>>"
 _DEFLATE: Final = b"/Filter/FlateDecode"
 
-DOCUMENT_BOMBS: Final[dict[str, Callable[[], bytes]]] = {
+DOCUMENT_BOMBS: dict[str, Callable[[], bytes]] = {
     "pdf: a picture of 60,000 x 60,000": lambda: shown(
         RGB + _DEFLATE, zlib.compress(bytes(64)), (60_000, 60_000)
     ),
@@ -166,5 +181,13 @@ DOCUMENT_BOMBS: Final[dict[str, Callable[[], bytes]]] = {
     "jpeg 2000: 4,400 x 4,400": lambda: encoded(
         Image.linear_gradient("L").resize((4_400, 4_400)).convert("RGB"), "JPEG2000"
     ),
+}
+_ZEROS_7Z: Final = 1_000_000_000
+DOCUMENT_BOMBS |= {
+    "7z: a thousand million zeros": lambda: seven_zipped([], _lzma2_zeros(), _ZEROS_7Z),
+    "7z: 45 MB of zeros that end early": lambda: seven_zipped([], _lzma2_zeros()[:900], 45_000_000),
+    "7z: a million files": lambda: seven_zipped([b""] * 1_000_000),
+    "7z: a file that is larger than all": lambda: seven_zipped([], b"\0", 2**63),
+    "7z: in a 7z, five times": lambda: _again_7z(5),
 }
 _TWICE: Final = zlib.compress(zeros(500_000_000))

@@ -19,7 +19,7 @@ from typing import Final
 from PIL import Image
 
 from accord.fingerprint.formats import FORMATS, format_of
-from archives_kit import tarred, zipped
+from archives_kit import mended_7z, seven_zipped, tarred, zipped
 from fuzz_documents import DOCUMENT_BOMBS, small_pdf
 from pictures_kit import FORMS, animation, encoded, picture
 
@@ -54,6 +54,7 @@ def forms() -> dict[str, bytes]:
     files["gzip"] = gzip.compress(files["tar"])
     files["bzip2"] = bz2.compress(files["tar"])
     files["xz"] = lzma.compress(files["tar"])
+    files["7z"] = seven_zipped(members)
     files["pdf"] = small_pdf()
     files["jpeg and zip"] = files["jpeg"] + files["zip"]
     return files
@@ -73,6 +74,8 @@ def mutant(seed: int, number: int) -> tuple[str, bytes]:
             _damage(chance, data, name)
     if data[:4] == b"RIFF" and chance.random() < 0.8:
         data[4:8] = struct.pack("<I", max(0, len(data) - 8) & 0xFFFF_FFFF)
+    if data[:2] == b"7z" and len(data) > 32 and chance.random() < 0.8:
+        data[:] = mended_7z(bytes(data))
     return name, bytes(data)
 
 

@@ -4,6 +4,7 @@ import lzma
 import random
 import zipfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -18,7 +19,7 @@ from accord.fingerprint import (
 )
 from accord.fingerprint.types import VIEWS_MAX
 from accord.wire.limits import ARCHIVE_BYTES_MAX, ARCHIVE_MEMBERS_MAX, IMAGE_FRAMES_MAX
-from archives_kit import tarred, zipped
+from archives_kit import mended_7z, seven_zipped, tarred, zipped
 from pictures_kit import encoded, oriented, picture
 
 PICTURES = [encoded(picture(seed), "PNG") for seed in (1, 2, 3)]
@@ -41,6 +42,8 @@ ARCHIVES: dict[str, Callable[[Sequence[bytes]], bytes]] = {
     "tar.gz": lambda files: gzip.compress(tarred(files)),
     "tar.bz2": lambda files: bz2.compress(tarred(files)),
     "tar.xz": lambda files: lzma.compress(tarred(files)),
+    "7z": seven_zipped,
+    "7z in a zip": lambda files: zipped([seven_zipped(files)]),
     "zip in a tar": lambda files: tarred([zipped(files)]),
 }
 
@@ -95,7 +98,7 @@ def test_an_office_document_is_its_pictures() -> None:
 
 @pytest.mark.parametrize(
     "start",
-    [b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07\x00", b"%PDF-1.7", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"],
+    [b"Rar!\x1a\x07\x00", b"%PDF-1.7", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"],
 )
 def test_what_is_not_opened_says_so_alone_and_in_an_archive(start: bytes) -> None:
     data = start + bytes(600)
@@ -138,7 +141,7 @@ def test_notes_of_a_mac_and_empty_files_are_passed_over() -> None:
     assert seen(zipped([note + bytes(5_000), PICTURES[0]])).unseen is not None
 
 
-@pytest.mark.parametrize("name", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
+@pytest.mark.parametrize("name", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "7z"])
 def test_damage_is_answered_and_never_hides_a_member(name: str) -> None:
     chance = random.Random(name)
     small = [encoded(picture(seed, (64, 48)), "PNG") for seed in (1, 2)]
@@ -154,8 +157,8 @@ def test_damage_is_answered_and_never_hides_a_member(name: str) -> None:
             case _:
                 at = chance.randrange(len(data))
                 data[at : at + 4] = b"\xff\xff\xff\xff"
-        answer = examine(bytes(data))
-        if name == "zip" and isinstance(answer, Examined) and answer.unseen is None:
+        answer = examine(mended_7z(bytes(data)) if name == "7z" else bytes(data))
+        if name in ("zip", "7z") and isinstance(answer, Examined) and answer.unseen is None:
             assert [view.bits for view in answer.pdq] == twins
 
 
@@ -239,3 +242,48 @@ def test_every_picture_of_an_icon_is_seen() -> None:
         assert (answer.facts.format, answer.facts.width, answer.facts.frames) == ("ico", 128, 1)
         twins = [seen(encoded(p, "PNG")).pdq[0].bits for p in (large, small)]
         assert [view.index for view in answer.pdq if view.bits in twins] == [0, 1]
+
+
+MADE_BY_7_ZIP = sorted((Path(__file__).parents[1] / "seeds" / "seven_zip").glob("*.7z"))
+NOT_READ = {
+    "bcj2": UnhashableCode.ARCHIVE_NOT_READABLE,
+    "ppmd": UnhashableCode.ARCHIVE_NOT_READABLE,
+    "locked": UnhashableCode.ARCHIVE_ENCRYPTED,
+    "locked-names": UnhashableCode.ARCHIVE_ENCRYPTED,
+}
+
+
+@pytest.mark.parametrize("path", MADE_BY_7_ZIP, ids=lambda path: path.stem)
+def test_what_7_zip_packed_is_read_or_says_why_not(path: Path) -> None:
+    """Made by 7-Zip 26.02: pictures 1 to 3 as JPEG of quality 60, 64 by 48, and an empty file."""
+    data = path.read_bytes()
+    if path.stem in NOT_READ:
+        assert examine(data) is NOT_READ[path.stem]
+        return
+    answer = seen(data)
+    assert [view.member for view in answer.pdq] == [1, 2, 3]
+    assert answer.unseen is None
+    for seed, view in enumerate(answer.pdq, 1):
+        twin = seen(encoded(picture(seed, (64, 48)), "JPEG", quality=60)).pdq[0].bits
+        assert distance_bits(view.bits, twin) <= 4
+    for at in range(32, len(data), 61):
+        cut = examine(data[:at])
+        assert isinstance(cut, UnhashableCode) or cut.unseen is not None
+
+
+def test_a_7z_whose_file_is_not_what_was_packed_is_not_read() -> None:
+    data = bytearray(seven_zipped(PICTURES[:2]))
+    crc = data.rindex(b"\x0a\x01") + 2
+    data[crc] ^= 1
+    answer = seen(mended_7z(bytes(data)))
+    assert answer.unseen == Unseen(UnhashableCode.ARCHIVE_NOT_READABLE, 1)
+    assert [view.bits for view in answer.pdq] == TWINS[1:2]
+
+
+def test_a_7z_with_too_much_in_it_ends_at_a_limit() -> None:
+    small = [b"nothing"] * (ARCHIVE_MEMBERS_MAX + 1)
+    assert examine(seven_zipped(small)) is UnhashableCode.ARCHIVE_TOO_LARGE
+    large = seven_zipped([PICTURES[0], bytes(ARCHIVE_BYTES_MAX)])
+    answer = seen(large)
+    assert [view.bits for view in answer.pdq] == TWINS[:1]
+    assert answer.unseen == Unseen(UnhashableCode.ARCHIVE_TOO_LARGE, 2)

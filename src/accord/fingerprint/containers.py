@@ -21,16 +21,16 @@ from typing import Final, Literal, TypeAlias
 from accord.fingerprint.allowance import Allowance, OverLimit, Part
 from accord.fingerprint.formats import format_of
 from accord.fingerprint.pdf import pdf_parts
+from accord.fingerprint.seven_zip import SIGNATURE, seven_zip_parts
 from accord.fingerprint.types import UnhashableCode
 from accord.fingerprint.video_formats import HEAD_BYTES, video_format_of
 from accord.wire.limits import ARCHIVE_DEPTH_MAX, ARCHIVE_MEMBERS_MAX
 
-ContainerName: TypeAlias = Literal["zip", "tar", "gzip", "bzip2", "xz", "pdf", "closed"]
+ContainerName: TypeAlias = Literal["zip", "tar", "gzip", "bzip2", "xz", "7z", "pdf", "closed"]
 Member: TypeAlias = tuple[int, Part]
 
 # Containers that are known and not opened here: what they hold is not known to be harmless.
 _CLOSED: Final = (
-    b"7z\xbc\xaf\x27\x1c",
     b"Rar!\x1a\x07",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",  # OLE2: .doc, .xls, .ppt and every encrypted .docx.
 )
@@ -74,6 +74,8 @@ def containers_of(data: bytes) -> tuple[ContainerName, ...]:
         return ("zip",)
     if data[257:262] == b"ustar":
         return ("tar",)
+    if data.startswith(SIGNATURE):
+        return ("7z",)
     if data.startswith(_CLOSED):
         return ("closed",)
     packed: ContainerName | None = next((n for magic, n in _PACKED if data.startswith(magic)), None)
@@ -215,4 +217,9 @@ def _is_passed_over(found: bytes, is_document: bool) -> bool:
 
 
 _Walk: TypeAlias = Callable[[bytes, Allowance], Iterator[bytes | UnhashableCode] | Iterator[Part]]
-_WALKS: Final[dict[ContainerName, _Walk]] = {"zip": _zip, "tar": _tar, "pdf": pdf_parts}
+_WALKS: Final[dict[ContainerName, _Walk]] = {
+    "zip": _zip,
+    "tar": _tar,
+    "pdf": pdf_parts,
+    "7z": seven_zip_parts,
+}

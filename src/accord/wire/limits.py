@@ -69,6 +69,7 @@ ANIMATION_PIXELS_MAX: Final = 150_000_000  # All frames of an animation: 2 to 2.
 PICTURES_BESIDE_MAX: Final = 8  # JPEGs that are looked at after the end of one.
 ARCHIVE_MEMBERS_MAX: Final = 1_000  # Files in one upload, archives within it included.
 ARCHIVE_BYTES_MAX: Final = 100_000_000  # Unpacked, all members together: 0.3 s of CPU for deflate.
+SEVEN_ZIP_HEADER_BYTES_MAX: Final = 4_000_000  # What lists the files: 1,000 long names and times.
 ARCHIVE_DEPTH_MAX: Final = 4  # Archives in one another; a .tar.gz is two.
 VIDEO_BYTES_MAX: Final = 100_000_000_000  # Of a film on a disk: what it says of itself is read.
 VIDEO_FRAMES_MAX: Final = 255  # Distinct frames kept of a film, however long; a listing's most.
