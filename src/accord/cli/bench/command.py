@@ -167,7 +167,7 @@ class Kind(StrEnum):
     PHOTO = "photo"  # It needs the demo's photographs.
 
 
-def match(
+def match(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     listings: Annotated[int, typer.Option(min=1000, help="Listings in the index.")] = 1_000_000,
     threshold: Annotated[
         int, typer.Option(min=0, max=255, help="Bits. Peers' tuned forms are for 31 alone.")
@@ -177,6 +177,9 @@ def match(
     vectors: Annotated[
         int, typer.Option(min=0, help="Byte vectors of PhotoDNA's kind, measured as well.")
     ] = 0,
+    patched: Annotated[
+        int, typer.Option(min=0, help="Listings of 24 patches each, measured as well.")
+    ] = 0,
     directory: Annotated[
         Path | None, typer.Option(help="Where index files go; a temporary one if left out.")
     ] = None,
@@ -185,7 +188,7 @@ def match(
     from accord.cli.bench.match import Scale, run  # noqa: PLC0415
 
     kinds = tuple(dict.fromkeys(item.value for item in kind or list(Kind)))
-    scale = Scale(listings, MATCH_QUERIES, threshold, kinds, peers.value, vectors)
+    scale = Scale(listings, MATCH_QUERIES, threshold, kinds, peers.value, vectors, patched)
     temporary = tempfile.TemporaryDirectory(prefix="accord-bench-", dir=directory)
     with temporary as place, Progress() as progress:
         report = run(scale, Path(place), progress.tell)

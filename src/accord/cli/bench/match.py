@@ -14,6 +14,7 @@ import numpy as np
 
 from accord.cli.bench.figures import Report, Row, Section, quantile, rounded
 from accord.cli.bench.machine import describe_machine
+from accord.cli.bench.match_patches import ASKED, patch_rows
 from accord.cli.bench.match_peers import TUNED, Peer, peers
 from accord.cli.bench.match_rows import make_queries, make_rows, near_rows
 from accord.cli.bench.match_vectors import RADIUS, vector_rows
@@ -46,6 +47,7 @@ class Scale:
     kinds: tuple[str, ...]
     peers: str  # `none`, `faiss`, `all`
     vectors: int = 0
+    patched: int = 0
 
 
 @dataclass(slots=True)
@@ -129,8 +131,17 @@ def run(scale: Scale, directory: Path, progress: Progress) -> Report:
             Section("match", "Look-ups", tuple(looked)),
             Section("changes", "Opening, deltas and merging (Accord)", tuple(changed)),
             *_vectors(scale, progress),
+            *_patches(scale, progress),
         ),
     )
+
+
+def _patches(scale: Scale, progress: Progress) -> tuple[Section, ...]:
+    if not scale.patched:
+        return ()
+    progress("patches", 0, 0)
+    title = f"A picture's {2 * ASKED} patches and their votes, processor time"
+    return (Section("patches", title, tuple(patch_rows(scale.patched))),)
 
 
 def _vectors(scale: Scale, progress: Progress) -> tuple[Section, ...]:
