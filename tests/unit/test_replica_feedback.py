@@ -49,6 +49,8 @@ def test_agencies_hear_what_platforms_say_of_listings(world: Consortium, tmp_pat
     assert heard(agency) == [(words, None)]
     assert heard(cloud) == [((), "not_released")]
     assert cloud.blob(body.blob_sha256) is None, "a platform does not even fetch it"
+    assert [entry.body for entry in agency.bare(3)] == [entry.body for entry in agency.folded(3)]
+    assert not any(entry.words or entry.batch for entry in agency.bare())
     for replica in (agency, cloud):
         replica.close()
 

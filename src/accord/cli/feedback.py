@@ -291,7 +291,7 @@ def withdrawals(
     from accord.registry.removal import removals  # noqa: PLC0415  (numpy: slow to load)
 
     with followed(home, trial, no_sync) as replica:
-        found = removals(replica.folded(), replica.state)
+        found = removals(replica.bare(), replica.state)
         size = replica.size
     said = {"size": size} | withdrawals_view(found, now_ms(), open_only=open_only)
     tell(as_json, said, "\n".join(_withdrawal_lines(said)) or "No listing was withdrawn.")

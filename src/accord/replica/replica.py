@@ -334,6 +334,12 @@ class Replica:
                 else:
                     yield open_entry(chain, entry, blob, self.keyring.keys, ours)
 
+    def bare(self, first: int = 0) -> Iterator[FoldedEntry]:
+        """The same entries without what is sealed in them: for what needs no key, and no time."""
+        end = self.size
+        for start in range(first, end, FOLD_AT_ONCE):
+            yield from self._entries(start, min(end, start + FOLD_AT_ONCE))
+
     def leaves(self, first: int, end: int) -> list[bytes]:
         """Proved leaves, as the log holds them."""
         return self._store.leaves(first, end)
