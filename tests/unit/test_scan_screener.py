@@ -12,6 +12,7 @@ from accord.matching import Context, query_of
 from accord.matching.decision import Answer
 from accord.scan.attesting import Attester
 from accord.scan.contract import parse_fingerprints
+from accord.scan.following import Following
 from accord.scan.receipts import ReceiptLog
 from accord.scan.screener import Screener
 from accord.statements.bodies import Attest
@@ -235,3 +236,28 @@ def test_a_node_that_is_down_leaves_the_list_in_place(scene: Scene) -> None:
     with pytest.raises(Unavailable):
         following.once()
     assert scene.screener.screen_found(looked_at(1), Context()).decision.answer is Answer.MATCH
+
+
+def test_a_chore_of_the_following_thread_is_done_each_round_and_its_news_folded(
+    scene: Scene,
+) -> None:
+    news: list[str] = []
+
+    def chore() -> bool:
+        scene.list_pictures(1)
+        scene.replica.sync(scene.source, scene.clock())  # As one that submits does.
+        news.clear()
+        return True
+
+    following = Following(
+        scene.replica,
+        scene.screener,
+        None,
+        [scene.source],
+        on_news=lambda: news.append("told"),
+        chore=chore,
+    )
+    assert following.once()
+    assert scene.screener.running.screen.checkpoint.size == scene.replica.size
+    assert scene.screener.running.obligations.active_count == 2
+    assert news

@@ -1,5 +1,7 @@
 """Feedback on its way: each word once in the log, whatever is refused, lost or crashes."""
 
+import fcntl
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,7 +12,14 @@ import pytest
 from accord.ledger.state import FEEDBACK, FeedbackRow, Write
 from accord.replica.replica import Replica
 from accord.scan.cases.model import Disposition, Finding, TaskKind
-from accord.scan.cases.telling import FeedbackQueue, ReplicaLedger, Speaker, Told, word_of
+from accord.scan.cases.telling import (
+    FeedbackQueue,
+    ReplicaLedger,
+    Speaker,
+    TellingChore,
+    Told,
+    word_of,
+)
 from accord.statements.bodies import Feedback, Keyset, Role
 from accord.statements.feedback import Reason, Word
 from accord.wire.errors import Malformed, Rejected, Unavailable
@@ -241,6 +250,50 @@ def test_a_listing_that_matches_too_much_is_told_too(world: World) -> None:
     world.cases.store.hold_noisy({"12/3": 5_000}, world.clock())
     assert world.tell().words == 1
     assert world.heard() == [("12/3", "noisy")]
+
+
+def chore_of(world: World) -> TellingChore:
+    ledger = ReplicaLedger(world.replica, [world.node], world.clock)
+    return TellingChore(world.queue, world.speaker, ledger, world.clock, 300_000)
+
+
+def test_the_gateway_tells_by_itself_and_not_all_the_time(world: World) -> None:
+    chore = chore_of(world)
+    assert not chore(), "nothing is owed"
+    world.decide("c1")
+    assert chore()
+    world.decide("c2", NO, "15/0")
+    assert not chore(), "five minutes are not over"
+    world.consortium.now = TimeMs(world.consortium.now + 300_000)
+    assert chore()
+    assert world.heard() == [("12/3", "confirmed"), ("15/0", "false-near")]
+    assert chore.told == 2
+
+
+def test_what_the_gateway_cannot_tell_now_waits_and_stops_nothing(world: World) -> None:
+    chore = chore_of(world)
+    world.decide("c1")
+    world.node.faults += ["lost", "lost"]
+    assert chore()
+    assert not chore(), "not at once again"
+    world.consortium.now = TimeMs(world.consortium.now + 300_000)
+    assert chore()
+    world.consortium.now = TimeMs(world.consortium.now + 300_000)
+    assert chore()
+    assert world.heard() == [("12/3", "confirmed")]
+
+
+def test_the_gateway_does_not_wait_for_another_process(world: World) -> None:
+    world.decide("c1")
+    descriptor = os.open(world.directory / "feedback.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    chore = chore_of(world)
+    assert chore()
+    assert world.heard() == []
+    os.close(descriptor)
+    world.consortium.now = TimeMs(world.consortium.now + 300_000)
+    assert chore()
+    assert world.heard() == [("12/3", "confirmed")]
 
 
 def test_words_are_read_as_the_cases_write_them() -> None:

@@ -123,8 +123,9 @@ Examples:
 """
 _FEEDBACK = """What reviewers found, one line a listing: for the agencies, and for nobody else.
 
---send tells them what they have not heard yet, sealed, each word once whatever crashes; a timer may
-run it. A disposition does it by itself where cases.toml says `send = true` under `[feedback]`.
+--send tells them what they have not heard yet, sealed, each word once whatever crashes. A
+disposition and the gateway do it by themselves where cases.toml says `send = true` under
+`[feedback]`.
 
 Examples:
 

@@ -11,7 +11,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -21,9 +21,12 @@ from typing import IO, Final, Self
 from accord.cli import failures
 from accord.cli.assemble import connected, now_ms, open_replica
 from accord.client.home import open_home
+from accord.client.http import NodeClient
 from accord.fingerprint import Decoding
 from accord.scan.cases.intake import TakeIn, taking_in
-from accord.scan.cases.settings import has_desk, open_desk
+from accord.scan.cases.settings import has_desk, load_settings, open_desk
+from accord.scan.cases.store import CASES_FILE, CaseStore
+from accord.scan.cases.telling import FeedbackQueue, ReplicaLedger, Speaker, TellingChore
 from accord.scan.clients import CLIENTS_FILE, Clients
 from accord.scan.crew import EXIT_BROKEN, Crew, serve_crew
 from accord.scan.following import Following
@@ -34,6 +37,7 @@ from accord.scan.receipt_relay import Relay
 from accord.scan.screener import system_clock
 from accord.scan.serve import check_exposure, forget_salts, listen, serve, serve_beside, url_of
 from accord.scan.siblings import Siblings, Table
+from accord.statements.bodies import Role
 from accord.wire.errors import AccordError, Broken, Malformed
 from accord.wire.limits import DECODER_FILES_MAX, IMAGE_BYTES_MAX, SCREEN_BYTES_IN_FLIGHT_MAX
 
@@ -170,7 +174,27 @@ def _following(
         nodes,
         reads_only=not settings.follows,
         on_news=on_news,
+        chore=_telling(stack, settings, platform, nodes),
     )
+
+
+def _telling(
+    stack: ExitStack, settings: Settings, platform: Platform, nodes: Sequence[NodeClient]
+) -> TellingChore | None:
+    """What tells the agencies by itself; None where that is not wanted, or not from here."""
+    home = platform.home
+    keys = [key for key in home.keys if key.role is Role.REPORTER]
+    if not settings.follows or not keys or not has_desk(home.path):
+        return None
+    sending = load_settings(home.path).feedback
+    if not sending.by_itself:
+        return None
+    store = CaseStore(home.path / CASES_FILE)
+    stack.callback(store.close)
+    ledger = ReplicaLedger(platform.replica, nodes, now_ms)
+    speaker = Speaker(home.chain, home.member, keys[0])
+    queue = FeedbackQueue(store, home.path)
+    return TellingChore(queue, speaker, ledger, now_ms, sending.every_ms)
 
 
 @dataclass(frozen=True, slots=True)

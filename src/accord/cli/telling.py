@@ -38,14 +38,13 @@ def send(home: Home, desk: "CaseDesk") -> "Told":
 
 def send_by_itself(home: Home, desk: "CaseDesk") -> None:
     """After a disposition, where cases.toml says so. The disposition stands whatever comes of it;
-    what could not be sent is sent with the next one, or by `accord cases feedback --send`."""
+    what is not sent now is sent by the gateway, or by `accord cases feedback --send`."""
     from accord.scan.cases.settings import load_settings  # noqa: PLC0415
     from accord.scan.cases.telling import FeedbackQueue  # noqa: PLC0415
 
-    sending, queue = load_settings(home.path).feedback, FeedbackQueue(desk.store, home.path)
-    last_ms = queue.last_ms()
-    is_early = last_ms is not None and now_ms() < last_ms + sending.every_ms
-    if not sending.by_itself or is_early or not queue.waiting():
+    sending = load_settings(home.path).feedback
+    queue = FeedbackQueue(desk.store, home.path)
+    if not sending.by_itself or not queue.is_due(now_ms(), sending.every_ms):
         return
     try:
         send(home, desk)

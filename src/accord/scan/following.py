@@ -35,7 +35,7 @@ class LedgerPort(LogSource, Protocol):
 class Following:
     """The thread. It owns the replica from `start` to `stop`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what it works with)
         self,
         replica: Replica,
         screener: Screener,
@@ -45,8 +45,11 @@ class Following:
         reads_only: bool = False,
         wait_ms: int = FOLLOW_WAIT_MS,
         on_news: Callable[[], None] | None = None,
+        chore: Callable[[], bool] | None = None,
     ) -> None:
-        """`on_news` is called when the replica has gained something, before it is folded here."""
+        """`on_news` is called when the replica has gained something, before it is folded here.
+        `chore` is called in each round, and says whether it followed the log meanwhile."""
+        self._chore = chore
         self._replica = replica
         self._screener = screener
         self._attester = attester
@@ -115,6 +118,10 @@ class Following:
         changed = self._screener.refresh()
         self._tell_readiness()
         self._attest()
+        if self._chore is not None and self._chore():
+            changed = self._screener.refresh() or changed
+            if self._on_news is not None:
+                self._on_news()
         if failure is not None:
             raise failure
         return changed

@@ -12,6 +12,7 @@ Source: docs/spec/cases.md, section 5.
 """
 
 import fcntl
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -39,10 +40,11 @@ from accord.statements.envelope import (
 from accord.statements.feedback import Reason, Word, recipients_sha256
 from accord.statements.rules import EXACT_ALGORITHMS
 from accord.wire.digests import sha256
-from accord.wire.errors import Rejected, Unavailable
+from accord.wire.errors import AccordError, Broken, Rejected, Unavailable
 from accord.wire.ids import AGENCIES, ChainId, MemberId, TimeMs, parse_ref_text
 from accord.wire.limits import FEEDBACK_WORDS_MAX, STATEMENT_LIFE_MS, STATEMENT_LIFE_MS_MAX
 
+diagnostics = logging.getLogger("accord.feedback")
 LOCK_FILE: Final = "feedback.lock"
 # After these the very same bytes can never be taken in any more: a fresh statement can.
 NEVER_AGAIN: Final = frozenset(
@@ -135,21 +137,29 @@ class FeedbackQueue:
         rows = self._store.query("SELECT SUM(words) FROM telling WHERE entry IS NULL")
         return len(self.owed()) + int(rows[0][0] or 0)
 
-    def last_ms(self) -> TimeMs | None:
-        """When the newest statement was made."""
-        rows = self._store.query("SELECT MAX(time_ms) FROM telling")
-        return None if rows[0][0] is None else TimeMs(rows[0][0])
+    def is_due(self, now: TimeMs, every_ms: int) -> bool:
+        """Whether there is anything to tell, and the newest statement was made so long ago."""
+        ((last_ms,),) = self._store.query("SELECT MAX(time_ms) FROM telling")
+        is_early = last_ms is not None and now < last_ms + every_ms
+        return not is_early and self.waiting() > 0
 
-    def tell(self, speaker: Speaker, ledger: LedgerSide, clock: Callable[[], TimeMs]) -> Told:
+    def tell(
+        self,
+        speaker: Speaker,
+        ledger: LedgerSide,
+        clock: Callable[[], TimeMs],
+        *,
+        is_patient: bool = True,
+    ) -> Told:
         """Everything that is owed, in as many statements as it takes. Waits for another process
-        that is at it.
+        that is at it, unless it is not patient.
 
         Raises: Rejected, such as for the quota: what is owed stays owed; Unavailable: the same call
         again; Unproven.
         """
         entries: list[int] = []
         words = tries = 0
-        with self._alone():
+        with self._alone(is_patient):
             ledger.sync()
             while (
                 job := self._pending() or self._make(speaker, ledger.state, clock())
@@ -169,14 +179,17 @@ class FeedbackQueue:
         return Told(tuple(entries), words, len(self.owed()))
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, is_patient: bool) -> Iterator[None]:
         """Nobody else tells meanwhile; a process that dies lets go. Raises: Unavailable."""
         try:
             descriptor = os.open(self._home / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as err:
             raise Unavailable("cases.store", why=err.strerror or "") from err
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if is_patient else fcntl.LOCK_NB))
+            except BlockingIOError as err:
+                raise Unavailable("cases.telling", mend="let the other process finish") from err
             yield
         finally:
             os.close(descriptor)
@@ -265,6 +278,34 @@ class ReplicaLedger:
             if parse_envelope(entry.statement).body.header == header:
                 return index
         return None
+
+
+@dataclass
+class TellingChore:
+    """Tells by itself, from the thread that follows. What does not go through waits `every_ms`."""
+
+    queue: FeedbackQueue
+    speaker: Speaker
+    ledger: LedgerSide
+    clock: Callable[[], TimeMs]
+    every_ms: int
+    told: int = 0  # Words.
+    _again_ms: int = 0
+
+    def __call__(self) -> bool:
+        """Whether the log was followed meanwhile. Raises: Broken."""
+        now = self.clock()
+        if now < self._again_ms or not self.queue.is_due(now, self.every_ms):
+            return False
+        try:
+            told = self.queue.tell(self.speaker, self.ledger, self.clock, is_patient=False)
+            self.told += told.words
+        except Broken:
+            raise
+        except AccordError as err:
+            diagnostics.warning("feedback waits: %s", err)
+            self._again_ms = now + self.every_ms
+        return True
 
 
 def word_of(subject: str, reason: str) -> Word:
