@@ -14,6 +14,7 @@ import pytest
 from accord.audit.receipts import LookupReceipt, parse_receipt
 from accord.client.lookup import Facts, LookupClient, load_client_key, store_client_key, titles
 from accord.client.signing import signed_headers
+from accord.fingerprint import Decoding
 from accord.matching import Decision, Query
 from accord.matching.local import LocalLayer
 from accord.registry import PlatformObligations
@@ -146,6 +147,37 @@ def test_neither_case_nor_local_layer_follows_from_a_clients_match(
         talk(scene, clients, what, cases=lambda screened, *_: opened.append(screened))
     finally:
         scene.screener.local = None
+
+
+def test_the_time_of_an_answer_does_not_tell_that_a_listing_is_near(
+    scene: Scene, clients: Clients
+) -> None:
+    """A scaled decoding is looked at again, whole, where a listing is near: not for a client."""
+    asked: list[Decoding] = []
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+            return getattr(scene.pool, name)
+
+        async def fingerprint_async(
+            self, data: bytes, decoding: Decoding, *more: object, **how: object
+        ) -> object:
+            asked.append(decoding)
+            return await scene.pool.fingerprint_async(data, decoding, *more, **how)
+
+    async def what(client: httpx.AsyncClient) -> None:
+        for seed in (1, 3):
+            assert (await look(client, scene, jpeg(seed))).status_code == 200
+        assert asked == [Decoding.EXACT] * 2
+        own = {"Authorization": "Bearer " + "t" * 16}
+        assert (await client.post("/v1/screen", content=jpeg(3), headers=own)).status_code == 200
+        assert asked[2] is Decoding.SCALED
+
+    scene.screener.pool = Watched()  # type: ignore[assignment]
+    try:
+        talk(scene, clients, what)
+    finally:
+        scene.screener.pool = scene.pool
 
 
 def test_an_archive_costs_as_many_fingerprints_as_it_holds(scene: Scene, clients: Clients) -> None:

@@ -238,7 +238,9 @@ class Screener:
         running = self.running
         steps = running.screen.steps(context)
         further = ladder_steps(steps)
-        found = await self.pool.fingerprint_async(data, self.decoding, steps=further)
+        # A client would see by the time of a second look that a listing is near.
+        decoding = self.decoding if client is None else Decoding.EXACT
+        found = await self.pool.fingerprint_async(data, decoding, steps=further)
         if not await asyncio.to_thread(_is_settled, found, context, running):
             found = await self.pool.fingerprint_async(data, Decoding.EXACT, found.digests, further)
         query = query_of(found, steps)
