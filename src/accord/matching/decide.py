@@ -37,7 +37,6 @@ from accord.statements.rules import (
     Algorithm,
     Clause,
     Modality,
-    Step,
 )
 from accord.wire.errors import Malformed
 
@@ -154,7 +153,7 @@ def _unseen(share: Obligation, query: Query) -> str | None:
     """Why a picture without a match was not really looked at here."""
     if not (query.frames or query.vectors):
         return None
-    if query.frames and not steps_in(share) <= query.steps:
+    if query.frames and not share.steps <= query.steps:
         return STEP_LACKING
     best = max((frame.quality for frame in query.frames), default=0)
     have = {algorithm for algorithm, _ in query.vectors}
@@ -162,18 +161,6 @@ def _unseen(share: Obligation, query: Query) -> str | None:
         have.add(Algorithm.PDQ)
     codes = [_unseen_by(active.clause, have, best) for active in share.clauses]
     return next((code for code in codes if code is not None), None)
-
-
-def steps_in(share: Obligation) -> frozenset[Step]:
-    """What of a picture a jurisdiction's rules look at, beside its upright fingerprint: the steps
-    that some clause has a term for."""
-    if share.rule is None:
-        return frozenset()
-    asked = {near.algorithm for active in share.clauses for near in active.clause.near}
-    useful = {Step.PATCHES} if Algorithm.PATCHES in asked else set[Step]()
-    if Algorithm.PDQ in asked:
-        useful |= {Step.FRAME}
-    return frozenset(useful & set(share.rule.rule_set.screen))
 
 
 def _unseen_by(clause: Clause, have: Collection[Algorithm], best: int) -> str | None:

@@ -13,6 +13,7 @@ from typing import Final
 from accord.matching.decision import Cap, Reason
 from accord.matching.index import Candidates
 from accord.matching.many import ACTIONS, REVIEW, Named, rank_of, shown
+from accord.registry.certification import Active
 from accord.registry.obligation import ActiveClause, Obligation, PlatformObligations
 from accord.registry.vouching import Vouching
 from accord.statements.rules import (
@@ -37,6 +38,15 @@ class _Found:
     is_exact: bool
     has_quality: bool
     rank: int
+    active: dict[int, list[tuple[int, int]]]  # Those active for a question, by its identity.
+
+    def among(self, active: Active) -> list[tuple[int, int]]:
+        """The pairs whose row is active; clauses that ask the same share the answer."""
+        known = self.active.get(id(active))
+        if known is None:
+            known = [pair for pair in self.pairs if active.holds(pair[0])]
+            self.active[id(active)] = known
+        return known
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +58,7 @@ class _Hit:
     distance: int
     severity: int
     cap: Cap | None
+    disputed: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -71,12 +82,12 @@ class Few:
                 found.algorithm in EXACT_ALGORITHMS,
                 found.algorithm in QUALITY_ALGORITHMS,
                 rank_of(found.algorithm),
+                {},
             )
             for found in candidates
             if len(found.rows)
         ]
         self._hits: list[_Hit] = []
-        self._active: dict[tuple[int, int], bool] = {}
         self._disputed: dict[tuple[int, int], bool] = {}
         self._quality: dict[int, int] = {}
         self._facts: dict[int, _Facts] = {}
@@ -101,7 +112,7 @@ class Few:
             exact = active.clause.exact
             if exact is None or found.of.algorithm not in exact.algorithms:
                 return []
-            return [pair for pair in found.pairs if self._is_active(active, pair[0])]
+            return found.among(active.active)
         near = active.near.get(found.of.algorithm)
         if (
             near is None
@@ -113,20 +124,14 @@ class Few:
         limit = near.limit
         return [
             (row, distance)
-            for row, distance in found.pairs
+            for row, distance in found.among(active.active)
             if distance <= limit
-            and self._is_active(active, row)
             and (not found.has_quality or self._quality_of(row) >= near.quality_min)
         ]
 
-    def _is_active(self, active: ActiveClause, row: int) -> bool:
-        key = (id(active.active), row)
-        known = self._active.get(key)
-        if known is None:
-            known = self._active[key] = active.active.holds(row)
-        return known
-
     def _is_disputed(self, active: ActiveClause, row: int) -> bool:
+        if not len(active.review_only):  # Most often.
+            return False
         key = (id(active.review_only), row)
         known = self._disputed.get(key)
         if known is None:
@@ -160,13 +165,14 @@ class Few:
         severity = action.severity
         for row, distance in pairs:
             cap: Cap | None = None
+            disputed = self._is_disputed(active, row)
             if severity > REVIEW:
-                if self._is_disputed(active, row):
+                if disputed:
                     cap = Cap.DISPUTED
                 elif near is not None and not near.alone and not self._agrees(near, row, kept):
                     cap = Cap.NEAR_ALONE
             mild = REVIEW if cap is not None else severity
-            self._hits.append(_Hit(share, active, found, row, distance, mild, cap))
+            self._hits.append(_Hit(share, active, found, row, distance, mild, cap, disputed))
 
     def _agrees(
         self, near: Near, row: int, kept: list[tuple[_Found, list[tuple[int, int]]]]
@@ -238,6 +244,6 @@ class Few:
             self._quality_of(row) if found.has_quality else None,
             ACTIONS[hit.severity],
             hit.cap,
-            self._is_disputed(hit.active, row),
+            hit.disputed,
             vouching.of(hit.active, row),
         )

@@ -110,7 +110,7 @@ def apply_local(
             dropped.add(verdict.jurisdiction)
         if is_free and layer.dry_run:
             milder = Action.ALLOW
-        verdicts.append(replace(verdict, action=milder))
+        verdicts.append(verdict._replace(action=milder))
     if not notes:
         return decision
     return replace(

@@ -69,8 +69,7 @@ def strictest(joint: Decision, numbers: Sequence[int], decisions: Sequence[Decis
 
 def _strictest_of(verdicts: Sequence[Verdict]) -> Verdict:
     """One jurisdiction's, of all parts."""
-    return replace(
-        verdicts[0],
+    return verdicts[0]._replace(
         answer=max((verdict.answer for verdict in verdicts), key=_STRICTNESS.index),
         action=max((verdict.action for verdict in verdicts), key=lambda action: action.severity),
     )

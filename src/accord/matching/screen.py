@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from accord.ledger.state import Reader
 from accord.matching.asking import Asked, look_up
-from accord.matching.decide import applicable, decide, steps_in
+from accord.matching.decide import applicable, decide
 from accord.matching.decision import Applied, Context, Decision, Place, Query
 from accord.matching.index import Bases, Candidates, MatchIndex
 from accord.matching.members import parts_of, strictest
@@ -67,7 +67,7 @@ class Screen:
         """What of a picture the rules that apply look at. Raises: Malformed, see `decide`."""
         scoped = applicable(self.obligations, context)
         applied = [item.obligation for item in scoped if item.applied is Applied.APPLIED]
-        return frozenset({Step.FULL}).union(*(steps_in(share) for share in applied))
+        return frozenset({Step.FULL}).union(*(share.steps for share in applied))
 
     def _look_up(
         self, queries: Sequence[Query], context: Context, drift_bits: int = 0

@@ -10,9 +10,11 @@ of which files that processes share may hold all but 75 (`Registry.adopt`).
 Source: docs/spec/registry.md, section Fold.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -74,7 +76,7 @@ class Misrelease:
     code: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Opinions:
     """One row for each range of listings that a statement spoke about, in log order."""
 
@@ -87,9 +89,18 @@ class Opinions:
     first: NDArray[np.int64]  # Row.
     count: NDArray[np.int64]
 
-    def about(self, row: int) -> NDArray[np.intp]:
-        """The opinions that cover a row, in log order."""
-        return np.flatnonzero((self.first <= row) & (row < self.first + self.count))
+    @cached_property
+    def _by_first(self) -> tuple[memoryview, NDArray[np.intp], int]:
+        """Where they begin, ascending, their places in that order, and the most rows of one."""
+        order = np.argsort(self.first, kind="stable")
+        return self.first[order].data, order, int(self.count.max(initial=0))
+
+    def about(self, row: int) -> list[int]:
+        """The opinions that cover a row, in log order. Cost: of those that begin shortly before."""
+        firsts, order, most = self._by_first
+        low, high = bisect_right(firsts, row - most), bisect_right(firsts, row)
+        near = sorted(order[low:high].tolist())
+        return [at for at in near if row < self.first[at] + self.count[at]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

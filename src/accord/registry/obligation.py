@@ -36,6 +36,7 @@ from accord.statements.rules import (
     Clause,
     Modality,
     Near,
+    Step,
     rules_sha256,
 )
 from accord.wire.errors import Unavailable
@@ -89,7 +90,7 @@ class ActiveClause:
         return self.status_of(np.arange(len(self.live), dtype=np.uint32))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Obligation:
     """One jurisdiction's share. Without an ACTIVE coverage nothing is screened."""
 
@@ -97,6 +98,18 @@ class Obligation:
     coverage: Coverage
     rule: RuleRow | None
     clauses: tuple[ActiveClause, ...]
+
+    @cached_property
+    def steps(self) -> frozenset[Step]:
+        """What of a picture the rules look at, beside its upright fingerprint: the steps that some
+        clause has a term for."""
+        if self.rule is None:
+            return frozenset()
+        asked = {near.algorithm for active in self.clauses for near in active.clause.near}
+        useful = {Step.PATCHES} if Algorithm.PATCHES in asked else set[Step]()
+        if Algorithm.PDQ in asked:
+            useful |= {Step.FRAME}
+        return frozenset(useful & set(self.rule.rule_set.screen))
 
     def active_rows(self) -> Rows:
         if not self.clauses:

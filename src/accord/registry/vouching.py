@@ -91,7 +91,7 @@ class Vouching:
             entry = snapshot.ref_of(row).entry
             who = Certifier(snapshot.agencies[bit], entry, "published", None)
             voices.published.append((bit, who))
-        for place in opinions.about(row).tolist():
+        for place in opinions.about(row):
             bit = int(opinions.agency[place])
             counts = int(opinions.kind[place]) == _ENDORSE and not void[place]
             if counts and admitted >> bit & 1:
