@@ -74,8 +74,7 @@ def activity_of(
     ties = next((item.grades.ties for item in tied.values()), None)
     stale = np.ones(len(plain.pages), dtype=np.bool_)
     if before is not None and moved is not None:
-        for number in range(min(len(stale), len(before.plain.pages))):
-            stale[number] = plain.pages[number] is not before.plain.pages[number]
+        stale = plain.differs_from(before.plain)
         if ties is not None:
             other = ties.rows[moved]
             stale[other[~plain.at(other)] >> rows.bits] = True
@@ -103,23 +102,24 @@ def _joined(plain: Flags, rows: slice, ties: Ties | None, by_slot: Flags) -> Fla
 def _plain(
     graded: Mapping[object, _Graded], rows: Paged[Any], before: Activity | None
 ) -> Paged[np.bool_]:
-    known = None if before is None else before.graded
-    same = known is not None and known.keys() == graded.keys()
-    if known is not None and same:
-        same = all(np.array_equal(item.table, known[name].table) for name, item in graded.items())
+    known = {} if before is None else before.graded
+    stale = np.ones(len(rows.pages), dtype=np.bool_)
+    if (
+        graded
+        and known.keys() == graded.keys()
+        and all(np.array_equal(item.table, known[name].table) for name, item in graded.items())
+    ):
+        stale[:] = False
+        for name, item in graded.items():
+            stale |= item.grades.codes.differs_from(known[name].grades.codes)
     pages: list[Flags] = []
-    for number, like in enumerate(rows.pages):
-        if before is not None and same and number < len(before.plain.pages):
-            is_same = len(before.plain.pages[number]) == len(like) and all(
-                item.grades.codes.pages[number] is before.graded[name].grades.codes.pages[number]
-                for name, item in graded.items()
-            )
-            if is_same:
-                pages.append(before.plain.pages[number])
-                continue
+    for like, is_stale in zip(rows.pages, stale.tolist(), strict=True):
+        if before is not None and not is_stale:
+            pages.append(before.plain.pages[len(pages)])
+            continue
         page = np.zeros(len(like), dtype=np.bool_)
         for item in graded.values():
-            page |= item.table[item.grades.codes.pages[number]]
+            page |= item.table[item.grades.codes.pages[len(pages)]]
         pages.append(page)
     return Paged(tuple(pages), rows.bits)
 

@@ -336,12 +336,9 @@ def _dtype_of(classes: int) -> type[np.uint16 | np.uint32]:
 
 def _differing(now: Sequence[Paged[Any]], then: Sequence[Paged[Any]]) -> Flags:
     """Which pages are other objects than before, in any of some arrays: new ones are."""
-    stale = np.ones(len(now[0].pages), dtype=np.bool_)
-    for number in range(min(len(stale), len(then[0].pages))):
-        stale[number] = any(
-            array.pages[number] is not before.pages[number]
-            for array, before in zip(now, then, strict=True)
-        )
+    stale = np.zeros(len(now[0].pages), dtype=np.bool_)
+    for array, before in zip(now, then, strict=True):
+        stale |= array.differs_from(before)
     return stale
 
 

@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from accord.registry.columns import Rows
+from accord.registry.columns import Flags, Rows
 
 P = TypeVar("P", bound=np.generic)
 PAGE_BITS: Final = 16  # 65,536 rows: what is made of a page on the way stays in the cache.
@@ -32,6 +32,14 @@ class Paged(Generic[P]):
         page = row >> self.bits
         value: P = self.pages[page][row - (page << self.bits)]
         return value
+
+    def differs_from(self, before: "Paged[P]") -> Flags:
+        """Which pages are other objects than in an earlier version; new ones are."""
+        stale = np.ones(len(self.pages), dtype=np.bool_)
+        pairs = zip(self.pages, before.pages, strict=False)
+        same = [page is known for page, known in pairs]
+        stale[: len(same)] = np.logical_not(same)
+        return stale
 
     def part(self, number: int) -> slice:
         """The rows of a page."""
