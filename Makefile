@@ -58,7 +58,8 @@ layers: setup
 unit: setup
 	@$(RUN) pytest -n auto tests/unit tests/tidy
 
-check: lint types layers unit  ## The fast part: format, lint, types, layers, unit and tidy tests
+check: setup  ## The fast part: format, lint, types, layers, unit and tidy tests, side by side
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types layers unit
 
 test: check browser cometbft wires  ## Everything, from a clean clone
 	@$(RUN) pytest -n auto tests/property tests/vectors tests/sim
