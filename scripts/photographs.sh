@@ -1,27 +1,34 @@
 #!/usr/bin/env bash
-# Puts together the photographs that BENCHMARKS.md measures robustness on: scripts/photographs.sh DIR
+# Puts together the photographs that BENCHMARKS.md measures robustness on:
+#   scripts/photographs.sh DIR [OTHERS]
 # Landscapes, plants, animals and things; no people. From two Debian 12 packages of backgrounds (by
-# version and checksum), the demo's photographs and, where it is, the public reference data.
+# version and checksum), the demo's photographs and, where it is, the public reference data. Into
+# OTHERS go pictures that are only to be told apart: further photographs and drawn backgrounds of
+# four packages, and things and animals of a fifth, each on a ground of its own.
 set -euo pipefail
 
-out=${1:?usage: scripts/photographs.sh DIR}
+out=${1:?usage: scripts/photographs.sh DIR [OTHERS]}
+others=${2:-}
 here=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
 
-package() { # name, version, checksum, picture folder, pictures
+unpack() { # name, version, checksum
   (cd "$work" && apt-get download -qq "$1=$2" >/dev/null)
   local file
   file=$(ls "$work/$1"_*.deb)
   echo "$3  $file" | sha256sum --check --quiet
   dpkg-deb -x "$file" "$work/$1"
-  local picture
-  for picture in $5; do
-    cp "$work/$1/$4/$picture" "$out/$1-$(echo "$picture" | tr / -)"
-  done
 }
 
+package() { # name, version, checksum, picture folder, pictures, where to
+  unpack "$1" "$2" "$3"
+  local picture
+  for picture in $5; do
+    cp "$work/$1/$4/$picture" "${6:-$out}/$1-$(echo "$picture" | tr / -)"
+  done
+}
 package mate-backgrounds 1.26.0-1 \
   7bf4c2209f34b4f61ba6d24c8b58c28b361e82e4b943aae6d42c030169af9e04 \
   usr/share/backgrounds/mate/nature \
@@ -47,3 +54,60 @@ else
   echo "photographs: the reference's photographs are not here; set ACCORD_REFERENCE" >&2
 fi
 find "$out" -type f | wc -l
+[ -n "$others" ] || exit 0
+
+mkdir -p "$others"
+backgrounds=usr/share/backgrounds
+package lomiri-wallpapers-16.04 20.04.0-2 \
+  a99ff6a3bfe451e4cc0682ecb3cc82e71740626d59e4845ae34a0a0e45421eab "$backgrounds" \
+  "Bridge_by_Sander_Klootwijk.jpg Dragonfly_by_Bolly.jpg Picture_0B_by_freespace.jpg
+   Picture_1A_by_freespace.jpg Wine_by_Jakkub_Mede.jpg aitzgorri_by_Aitzol_Berasategi.jpg
+   analogpattern_by_Peter_Nerlich.jpg free_by_Peter_Nerlich.jpg greentock_by_Peter_Nerlich.jpg
+   life_by_Aitzol_Berasategi.jpg picosdeeuropa_by_Aitzol_Berasategi.jpg
+   seeding_by_Clements_Engelhardt.jpg sunset_by_Aitzol_Berasategi.jpg
+   umang_by_Abhishek_Mudgal.jpg" "$others"
+package lomiri-wallpapers-20.04 20.04.0-2 \
+  d44e89b8473aafe64a5b678f014862dc31335aaaf18665c544d985d854f1a709 "$backgrounds" \
+  "Fossa_by_Jasper_Roks.jpg Infinite-Sea_by_Aury88.jpg" "$others"
+package ukui-wallpapers 20.04.3-1.1 \
+  6d49be70152e6d603163458e177e501deb0be8f2916389ccbfcf59b0d7fc0262 "$backgrounds" \
+  "2004default.jpg calla.png city.png desert.png firstgeneration.jpg fluent-color.png
+   focal-ubuntukylin.png goldfish.png rhythm.jpg rollpaper.png string.jpg the-mouse.jpg" "$others"
+package gnome-backgrounds 43.1-1 \
+  a670dea21572652127d6e55f9cdb3a226d0037854fdbfd037003c7d00ee0dc4e "$backgrounds/gnome" \
+  "adwaita-l.webp grid-l.webp licorice-l.webp pixels-l.webp symbolic-l.webp truchet-l.webp
+   wood-l.webp" "$others"
+unpack tuxpaint-stamps-default 2022.06.04-1 \
+  6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34
+"$here/.venv/bin/python" - "$work/tuxpaint-stamps-default/usr/share/tuxpaint/stamps" "$others" <<'PYTHON'
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+stamps, others = map(Path, sys.argv[1:])
+for path in [*others.iterdir()]:  # As large as the reference's photographs.
+    small = Image.open(path).convert("RGB")
+    small.thumbnail((1024, 1024), Image.Resampling.LANCZOS)
+    path.unlink()
+    small.save(path.with_suffix(".jpg"), quality=92)
+seen = set()
+for path in sorted(stamps.rglob("*.png")):
+    kinds = path.relative_to(stamps).parts
+    stem = "".join(filter(str.isalpha, path.stem))[:6]  # One of those that vary a thing.
+    thing = Image.open(path).convert("RGBA")
+    is_wanted = kinds[0] in ("animals", "food", "plants", "household") and "cartoon" not in kinds
+    if not is_wanted or max(thing.size) < 150 or stem in seen:
+        continue
+    above, below = np.random.default_rng(len(seen)).integers(60, 256, (2, 3))
+    seen.add(stem)
+    fall = np.linspace(0, 1, 560)[:, None, None]
+    ground = np.broadcast_to(above * (1 - fall) + below * fall, (560, 720, 3)).astype(np.uint8)
+    page, scale = Image.fromarray(ground), min(640 / thing.width, 480 / thing.height)
+    size = round(thing.width * scale), round(thing.height * scale)
+    thing = thing.resize(size, Image.Resampling.LANCZOS)
+    page.paste(thing, ((720 - size[0]) // 2, (560 - size[1]) // 2), thing)
+    page.save(others / f"stamp-{path.stem}.jpg", quality=92)
+PYTHON
+find "$others" -type f | wc -l

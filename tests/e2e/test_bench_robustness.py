@@ -3,8 +3,13 @@
 import json
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 from accord.cli.bench.robustness import Scale, run
+from accord.cli.bench.robustness_near import on_screen
 from accord.cli.demo.pictures import CAT, ROCKET
+from accord.cli.main import app
+from accord.fingerprint.common_patches import parse_common
 from pictures_kit import encoded, opened
 
 
@@ -29,3 +34,26 @@ def test_a_run_says_what_was_asked_for(tmp_path: Path) -> None:
         assert {row["by_any_step"], row["by_review"]} == {0}, row["pair"]
     assert {"full", "full_and_frame", "all"} <= set(found["ms"])
     assert "crop-anywhere-50" in result.as_text(is_derived=True)
+
+
+def test_common_patches_are_written_and_left_out(tmp_path: Path) -> None:
+    """As typed: the screens of one app, then a measurement without what they share."""
+    for folder, seeds in (("screens", (13, 14)), ("corpus", (11,))):
+        (tmp_path / folder).mkdir()
+        for seed in seeds:
+            file = tmp_path / folder / f"{seed}.png"
+            file.write_bytes(encoded(on_screen(seed), "PNG"))
+    corpus, screens, common = tmp_path / "corpus", tmp_path / "screens", tmp_path / "common.txt"
+    bench = ["bench", "robustness", "--corpus", str(corpus)]
+    asked = ["--distractors", str(screens), "--write-common", str(common)]
+    done = CliRunner().invoke(app, [*bench, *asked])
+    assert done.exit_code == 0, done.output
+    count = len(parse_common(common.read_bytes()))
+    assert count
+    assert CliRunner().invoke(app, [*bench, *asked]).exit_code != 0  # It is there already.
+    asked = ["--alterations", "jpeg-50", "--common", str(common), "--json"]
+    done = CliRunner().invoke(app, [*bench, *asked])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["parameters"]["common_patches"] == count
+    assert found["alterations"]["jpeg-50"]["full"] == 1

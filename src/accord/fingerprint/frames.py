@@ -54,7 +54,7 @@ class _Steps(NamedTuple):
     Boundary y lies between rows y - 1 and y; 0 and the last have none.
     """
 
-    sums: _Ints
+    sums: NDArray[np.int32]
     rows: int
     columns: int
 
@@ -75,13 +75,13 @@ def boxes_of(grey: Grey) -> tuple[Box, ...]:
 
 def _trimmed(grey: Grey) -> list[Box]:
     """The picture without margins of one colour, if it has any."""
-    rows, columns = _plain(grey), _plain(grey.T)
+    rows, columns = _plain(grey), _plain(np.ascontiguousarray(grey.T))
     height, width = grey.shape
     if rows.all() or columns.all():
         return []
     top, bottom = int(rows.argmin()), height - int(rows[::-1].argmin())
     inner = grey[top:bottom]
-    columns = _plain(inner.T)
+    columns = _plain(np.ascontiguousarray(inner.T))
     if columns.all():
         return []
     left, right = int(columns.argmin()), width - int(columns[::-1].argmin())
@@ -91,18 +91,19 @@ def _trimmed(grey: Grey) -> list[Box]:
 
 def _plain(grey: Grey) -> NDArray[np.bool_]:
     """Rows in which next to nothing happens."""
-    wide = grey.astype(np.int32)
-    middle = wide.sum(axis=1, keepdims=True) // wide.shape[1]
-    spread = np.abs(wide - middle).sum(axis=1)
-    reach = wide.max(axis=1) - wide.min(axis=1)
-    return np.asarray((reach <= _PLAIN_RANGE) & (spread <= _PLAIN_STEP * wide.shape[1]))
+    plain = np.asarray((grey.max(axis=1) - grey.min(axis=1)) <= _PLAIN_RANGE)
+    wide = grey[plain].astype(np.int32)  # Few, in most pictures.
+    middle = wide.sum(axis=1, keepdims=True) // grey.shape[1]
+    plain[plain] = np.abs(wide - middle).sum(axis=1) <= _PLAIN_STEP * grey.shape[1]
+    return plain
 
 
 def _steps_of(grey: Grey) -> _Steps:
-    wide = grey.astype(np.int16)
     rows, columns = grey.shape
-    sums = np.zeros((rows + 1, columns + 1), dtype=np.int64)
-    np.cumsum(np.abs(wide[1:] - wide[:-1]) >= _STEP_MIN, axis=1, out=sums[1:rows, 1:])
+    after, before = grey[1:], grey[:-1]
+    apart = np.maximum(after, before) - np.minimum(after, before)
+    sums = np.zeros((rows + 1, columns + 1), dtype=np.int32)
+    np.cumsum(apart >= _STEP_MIN, axis=1, out=sums[1:rows, 1:])
     return _Steps(sums, rows, columns)
 
 
@@ -146,7 +147,7 @@ def _lines(steps: _Steps, outwards: int) -> _Ints:
 def _rectangles(grey: Grey) -> list[tuple[float, Box]]:
     """Every four lines that make a likely rectangle, the likeliest first."""
     height, width = grey.shape
-    down, across = _steps_of(grey), _steps_of(grey.T)
+    down, across = _steps_of(grey), _steps_of(np.ascontiguousarray(grey.T))
     tops, bottoms = _lines(down, -1), _lines(down, 1)
     lefts, rights = _lines(across, -1), _lines(across, 1)
     grids = np.meshgrid(lefts, tops, rights, bottoms, indexing="ij")

@@ -129,8 +129,11 @@ def common_in(listings: list[Bits]) -> Bits:
     Listings of many patches (`EVERY`) leave out none that a picture might be listed by."""
     every = np.concatenate([NO_BITS, *listings])
     of = np.repeat(np.arange(len(listings)), [len(bits) for bits in listings])
-    meets = (distances(every, every) <= _SURE) & (of[:, None] != of)
-    return np.asarray(every[meets.any(axis=1)])
+    found = [
+        bits[(apart(bits, every[of != place]) <= _SURE).any(axis=1)]
+        for place, bits in enumerate(listings)
+    ]
+    return np.concatenate([NO_BITS, *found])
 
 
 def distances(some: Bits, others: Bits) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,7 +31,7 @@ from accord.cli.bench.robustness_near import PAIRS
 from accord.fingerprint.dihedral import Bits
 from accord.fingerprint.ladder import STEPS, Asked, Listed, Step, asked_of, listed_of
 from accord.fingerprint.patches_native import apart
-from accord.fingerprint.rehearsal import EVERY, common_in
+from accord.fingerprint.rehearsal import EVERY, NO_BITS, common_in
 from accord.fingerprint.votes import (
     FRAME_BITS_MAX,
     FULL_BITS_MAX,
@@ -70,6 +70,7 @@ class Scale:
     processes: int
     patches: int
     is_derived: bool = False
+    common: Bits = field(default_factory=lambda: NO_BITS)
 
 
 class Book(NamedTuple):
@@ -104,7 +105,9 @@ def run(scale: Scale, progress: Progress) -> Result:
     paths = _pictures_in(scale.corpus)
     every = [*paths, *(_pictures_in(scale.distractors) if scale.distractors else [])]
     with _mapped(scale.processes) as mapped:
-        found = list(_told(mapped(partial(_list, scale.patches), every), "listing", progress))
+        found = list(
+            _told(mapped(partial(_list, scale.patches, scale.common), every), "listing", progress)
+        )
     listings = [listing for listing in found if listing is not None]
     listed = [path for path, listing in zip(paths, found, strict=False) if listing is not None]
     if not listed:
@@ -131,12 +134,22 @@ def run(scale: Scale, progress: Progress) -> Result:
         "listings": len(listings),
         "left_out": len(every) - len(listings),
         "patches_max": scale.patches,
+        "common_patches": len(scale.common),
         "patches_mean": rounded(len(book.patches) / len(listings)),
         "listings_without_3_patches": int((book.counts < VOTES).sum()),
         "seed": scale.seed,
     }
     machine = describe_machine(scale.corpus)
     return Result(machine, parameters, tally, near, _times(asked, scale.patches, progress))
+
+
+def common_of(folder: Path, processes: int, progress: Progress) -> Bits:
+    """The patches that two or more pictures of a folder show. Raises: Malformed."""
+    paths = _pictures_in(folder)
+    with _mapped(processes) as mapped:
+        work = mapped(partial(_list, EVERY, NO_BITS), paths)
+        found = list(_told(work, "looking for common patches", progress))
+    return common_in([one.patches for one in found if one is not None])
 
 
 def _pictures_in(folder: Path) -> list[Path]:
@@ -159,12 +172,12 @@ def _opened(path: Path) -> Image.Image | None:
     return upright
 
 
-def _list(patches: int, path: Path) -> Listed | None:
+def _list(patches: int, common: Bits, path: Path) -> Listed | None:
     """None where an agency could not list the picture either."""
     picture = _opened(path)
     if picture is None:
         return None
-    listing = listed_of(picture, patches)
+    listing = listed_of(picture, patches, common)
     return listing if listing.full.quality >= PDQ_QUALITY_MIN else None
 
 

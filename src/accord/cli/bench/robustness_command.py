@@ -23,6 +23,8 @@ Examples:
     accord bench robustness --corpus originals --distractors others --derive --json > robust.json
 
     accord bench robustness --corpus originals --alterations crop-anywhere-70,story
+
+    accord bench robustness --corpus originals --distractors screens --write-common common.txt
 """
 
 
@@ -41,14 +43,33 @@ def robustness(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     seed: Annotated[int, typer.Option(min=0, help="Of what is random in alterations.")] = 1,
     processes: Annotated[int, typer.Option(min=1, max=64, help="At work at once.")] = 1,
     derive: Annotated[bool, typer.Option("--derive", help="Fit the false positives.")] = False,
+    write_common: Annotated[
+        Path | None,
+        typer.Option(help="A new file for what two or more distractors show; nothing is measured."),
+    ] = None,
+    common: Annotated[
+        Path | None, typer.Option(help="A file of common patches, which listings leave out.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    from accord.cli.bench.robustness import Scale, run  # noqa: PLC0415
+    from accord.cli.bench import robustness as bench  # noqa: PLC0415
     from accord.cli.bench.robustness_alterations import NAMES  # noqa: PLC0415
+    from accord.fingerprint.common_patches import encode_common, parse_common  # noqa: PLC0415
+    from accord.fingerprint.rehearsal import NO_BITS  # noqa: PLC0415
 
+    if write_common is not None:
+        with Progress() as progress:
+            found = bench.common_of(distractors or corpus, processes, progress.tell)
+        with write_common.open("xb") as file:
+            file.write(encode_common(found))
+        sys.stdout.write(f"{len(found)} patches that several pictures show\n")
+        return
     names = tuple(dict.fromkeys(alterations.split(","))) if alterations else NAMES
-    scale = Scale(corpus, distractors, names, pictures, seed, processes, patches, derive)
+    left_out = parse_common(common.read_bytes()) if common is not None else NO_BITS
+    scale = bench.Scale(
+        corpus, distractors, names, pictures, seed, processes, patches, derive, left_out
+    )
     with Progress() as progress:
-        result = run(scale, progress.tell)
+        result = bench.run(scale, progress.tell)
     text = json.dumps(result.as_json(derive), ensure_ascii=False) + "\n"
     sys.stdout.write(text if as_json else result.as_text(derive))
