@@ -1,14 +1,18 @@
 """Words about listings: their bytes, whom they open for, and what is refused."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accord.ledger.apply import check_blob
+from accord.ledger.codes import RejectCode
 from accord.scan.cases.sealed import hearers, seal_feedback, wrap_content_key
 from accord.statements.bodies import Feedback, Role
 from accord.statements.confidential import load_decrypt_private
+from accord.statements.envelope import Transaction, seal_envelope
 from accord.statements.feedback import (
     Columns,
     Reason,
@@ -170,3 +174,32 @@ def test_a_blob_is_no_larger_than_its_words(world: Consortium) -> None:
     )
     assert fits(blob, 2_000)
     assert not fits(blob, 1_000)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 255))
+def test_whatever_a_platform_sends_gets_a_verdict_and_opens_or_is_named(
+    place: int, flip: int
+) -> None:
+    """One byte of the blob is another one, and the statement names that blob."""
+    body, blob = _sealed()
+    at = place % len(blob)
+    raw = blob[:at] + bytes([blob[at] ^ flip]) + blob[at + 1 :]
+    said = replace(body, blob_sha256=sha256(raw))
+    key = derived_key("cloud", Role.REPORTER, "reporter")
+    envelope = seal_envelope(CHAIN, key.key_id, said, key.sign)
+    verdict = check_blob(Transaction(envelope, raw))
+    assert verdict in (None, RejectCode.MALFORMED, RejectCode.BLOB_HEADER)
+    for agency in ("nl-one", "nl-four"):
+        try:
+            words = opened(said, raw, agency)
+        except (Malformed, Unproven):
+            continue
+        assert words in (None, WORDS), "it opens to what was sealed, or not at all"
+        assert words is None or verdict is None or verdict is RejectCode.BLOB_HEADER
+
+
+@cache
+def _sealed() -> tuple[Feedback, bytes]:
+    consortium = Consortium()
+    consortium.admit_platform()
+    return feedback_body(consortium, WORDS)
