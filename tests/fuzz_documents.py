@@ -9,6 +9,7 @@ from typing import Final
 from PIL import Image
 
 from archives_kit import seven_zipped
+from ole2_kit import ole2
 from pdf_kit import GREY, HELVETICA, RGB, TEXT, WHOLE, image, pages, pdf, shown, stream
 from pictures_kit import encoded, picture
 
@@ -80,6 +81,15 @@ def _lzma2_zeros() -> bytes:
     """More zeros than anybody unpacks: one chunk that resets, and the same again."""
     block = lzma.compress(bytes(1 << 26), lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2}])
     return block[:-1] * 15 + b"\0"
+
+
+def _shared(streams: int) -> bytes:
+    """Many entries for what is there once."""
+    data = bytearray(ole2({"one": bytes(5_000_000), **{f"s{n}": b"" for n in range(streams)}}))
+    for number in range(streams):
+        at = data.index(f"s{number}\0".encode("utf-16-le")[:-1])
+        data[at + 116 : at + 128] = struct.pack("<IQ", 0, 5_000_000)
+    return bytes(data)
 
 
 def _again_7z(depth: int) -> bytes:
@@ -188,6 +198,8 @@ DOCUMENT_BOMBS |= {
     "7z: 45 MB of zeros that end early": lambda: seven_zipped([], _lzma2_zeros()[:900], 45_000_000),
     "7z: a million files": lambda: seven_zipped([b""] * 1_000_000),
     "7z: a file that is larger than all": lambda: seven_zipped([], b"\0", 2**63),
+    "ole2: a million beginnings of jpegs": lambda: ole2({"Data": b"\xff\xd8\xff\xe0" * 10**6}),
+    "ole2: a thousand streams in the same sectors": lambda: _shared(1_000),
     "7z: in a 7z, five times": lambda: _again_7z(5),
 }
 _TWICE: Final = zlib.compress(zeros(500_000_000))

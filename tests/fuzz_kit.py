@@ -21,6 +21,7 @@ from PIL import Image
 from accord.fingerprint.formats import FORMATS, format_of
 from archives_kit import mended_7z, seven_zipped, tarred, zipped
 from fuzz_documents import DOCUMENT_BOMBS, small_pdf
+from ole2_kit import drawn, ole2, workbook
 from pictures_kit import FORMS, animation, encoded, picture
 
 SEEDS_DIRECTORY: Final = Path(__file__).parent / "seeds" / "media"
@@ -54,6 +55,7 @@ def forms() -> dict[str, bytes]:
     files["gzip"] = gzip.compress(files["tar"])
     files["bzip2"] = bz2.compress(files["tar"])
     files["xz"] = lzma.compress(files["tar"])
+    files["ole2"] = ole2({"Workbook": workbook(drawn(small)["png"]), "Data": drawn(small)["jpeg"]})
     files["7z"] = seven_zipped(members)
     files["pdf"] = small_pdf()
     files["jpeg and zip"] = files["jpeg"] + files["zip"]

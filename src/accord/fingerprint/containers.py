@@ -20,20 +20,21 @@ from typing import Final, Literal, TypeAlias
 
 from accord.fingerprint.allowance import Allowance, OverLimit, Part
 from accord.fingerprint.formats import format_of
+from accord.fingerprint.ole2 import SIGNATURE as OLE2
+from accord.fingerprint.ole2 import ole2_parts
 from accord.fingerprint.pdf import pdf_parts
 from accord.fingerprint.seven_zip import SIGNATURE, seven_zip_parts
 from accord.fingerprint.types import UnhashableCode
 from accord.fingerprint.video_formats import HEAD_BYTES, video_format_of
 from accord.wire.limits import ARCHIVE_DEPTH_MAX, ARCHIVE_MEMBERS_MAX
 
-ContainerName: TypeAlias = Literal["zip", "tar", "gzip", "bzip2", "xz", "7z", "pdf", "closed"]
+ContainerName: TypeAlias = Literal[
+    "zip", "tar", "gzip", "bzip2", "xz", "7z", "ole2", "pdf", "closed"
+]
 Member: TypeAlias = tuple[int, Part]
 
 # Containers that are known and not opened here: what they hold is not known to be harmless.
-_CLOSED: Final = (
-    b"Rar!\x1a\x07",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",  # OLE2: .doc, .xls, .ppt and every encrypted .docx.
-)
+_CLOSED: Final = (b"Rar!\x1a\x07",)
 _PACKED: Final[tuple[tuple[bytes, ContainerName], ...]] = (
     (b"\x1f\x8b", "gzip"),
     (b"BZh", "bzip2"),
@@ -76,6 +77,8 @@ def containers_of(data: bytes) -> tuple[ContainerName, ...]:
         return ("tar",)
     if data.startswith(SIGNATURE):
         return ("7z",)
+    if data.startswith(OLE2):
+        return ("ole2",)
     if data.startswith(_CLOSED):
         return ("closed",)
     packed: ContainerName | None = next((n for magic, n in _PACKED if data.startswith(magic)), None)
@@ -179,6 +182,10 @@ def _tar(data: bytes, left: Allowance) -> Iterator[bytes | UnhashableCode]:
                 yield found
 
 
+def _ole2(data: bytes, left: Allowance) -> Iterator[Part]:
+    return ole2_parts(data, left, lambda part: _is_shown(part) or bool(containers_of(part)))
+
+
 def _tar_or_file(data: bytes, left: Allowance) -> Iterator[bytes | UnhashableCode]:
     """What a packed stream holds: a tar, whose members follow, or one file."""
     left.count()
@@ -221,5 +228,6 @@ _WALKS: Final[dict[ContainerName, _Walk]] = {
     "zip": _zip,
     "tar": _tar,
     "pdf": pdf_parts,
+    "ole2": _ole2,
     "7z": seven_zip_parts,
 }

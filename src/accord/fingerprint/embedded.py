@@ -38,9 +38,14 @@ def beside(data: bytes, after_max: int) -> Beside:
     return Beside(thumbnail, tuple(after))
 
 
-def _walk(data: bytes) -> tuple[bytes, int]:
+def end_of_jpeg(data: bytes, start: int) -> int:
+    """Where the JPEG ends that begins there."""
+    return _walk(data, start)[1]
+
+
+def _walk(data: bytes, start: int = 0) -> tuple[bytes, int]:
     """The EXIF thumbnail, or nothing, and where the picture ends."""
-    thumbnail, at = b"", 2
+    thumbnail, at = b"", start + 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == _END:
