@@ -16,7 +16,7 @@ from registry_kit import A1, PLATFORM, World, clause, flip, listing, pdq_of, rul
 
 EVERY = frozenset(Step)
 PDQ = Near(Algorithm.PDQ, 60, 50, Action.REVIEW, alone=False)
-BY_PATCHES = Near(Algorithm.PATCHES, 40, 0, Action.REVIEW, alone=False, votes=3)
+BY_PATCHES = Near(Algorithm.PATCHES, 36, 0, Action.REVIEW, alone=False, votes=3)
 BY_FILM = Near(
     Algorithm.VPDQ, 31, 0, Action.REVIEW, alone=False, query_percent=80, listed_percent=50
 )
@@ -83,9 +83,9 @@ def test_a_rule_set_is_met_by_the_steps_that_it_names_alone() -> None:
 
 def test_three_patches_are_a_match_at_the_distance_of_the_third() -> None:
     world = world_of(PDQ, BY_PATCHES)
-    three = flip(PATCHES[0], 5) + flip(PATCHES[7], 30) + flip(PATCHES[9], 40) + OTHER
-    assert found_by(ask(world, Look(patches=three))) == [("2/0", "patches", 40)]
-    assert found_by(ask(world, Look(patches=OTHER, mirrored=three))) == [("2/0", "patches", 40)]
+    three = flip(PATCHES[0], 5) + flip(PATCHES[7], 30) + flip(PATCHES[9], 36) + OTHER
+    assert found_by(ask(world, Look(patches=three))) == [("2/0", "patches", 36)]
+    assert found_by(ask(world, Look(patches=OTHER, mirrored=three))) == [("2/0", "patches", 36)]
 
 
 def test_two_patches_or_one_seen_three_times_or_both_hands_together_are_none() -> None:
@@ -96,7 +96,7 @@ def test_two_patches_or_one_seen_three_times_or_both_hands_together_are_none() -
         Look(patches=PATCHES[0] * 3),  # Three of the query on one of the listing.
         Look(patches=b"".join(flip(PATCHES[0], n) for n in range(5))),
         Look(patches=two, mirrored=PATCHES[2]),
-        Look(patches=two + flip(PATCHES[2], 41)),
+        Look(patches=two + flip(PATCHES[2], 37)),
     ):
         assert ask(world, look).answer is Answer.NO_MATCH
     apart = ask(world, Look(patches=two), Look(patches=PATCHES[2]))

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from accord.agency.desk import listing_of
 from accord.statements.rules import ClassCode
 from accord.wire.errors import Malformed
-from accord.wire.limits import LISTING_PATCHES
+from accord.wire.limits import LISTING_PATCHES, LISTING_PATCHES_MAX
 
 if TYPE_CHECKING:
     from accord.fingerprint import Fingerprinted, Unhashable
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 PatchesOption = Annotated[
     int,
     typer.Option(
+        "--patches",
         min=0,
-        max=LISTING_PATCHES,
-        help="Patches of each picture, for what is cropped or written over; 0: none.",
+        max=LISTING_PATCHES_MAX,
+        help="Patches of each picture, for what is cropped or written over; 0: none. More than "
+        "24 find small parts too.",
     ),
 ]
 
@@ -55,6 +57,9 @@ def listings_under(
         walk,
     )
 
+    decoding = Decoding.LISTING if patches else Decoding.EXACT
+    if patches > LISTING_PATCHES:
+        decoding = Decoding.LISTING_LARGE
     found = list(walk(paths))
     workers = min(jobs or os.cpu_count() or 1, max(1, len(found)))
 
@@ -64,7 +69,7 @@ def listings_under(
         data = read_file(item)
         if isinstance(data, Unhashable):
             return data
-        return pool.fingerprint(data, Decoding.LISTING if patches else Decoding.EXACT)
+        return pool.fingerprint(data, decoding)
 
     listings: dict[bytes, Listing] = {}
     refused: list[Refused] = []

@@ -11,7 +11,7 @@ import typer
 from accord.agency.adding import Additions, additions
 from accord.cli.agency import Operator, at_desk
 from accord.cli.governance import PANEL, tell
-from accord.cli.listing_files import bar_of, listings_under
+from accord.cli.listing_files import PatchesOption, bar_of, listings_under
 from accord.cli.options import HomeOption, InsecureDecoder, Json
 from accord.cli.text import counted, printable
 from accord.client.home import open_home
@@ -40,16 +40,17 @@ def register(app: typer.Typer) -> None:
     app.command("patches", help=_ABOUT, rich_help_panel=PANEL)(patches)
 
 
-def patches(
+def patches(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files, directories.")],
     home: HomeOption,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what; send nothing.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, max=256, help="0: one a core.")] = 0,
     insecure_decoder: InsecureDecoder = False,
+    count: PatchesOption = LISTING_PATCHES,
     operator: Operator = None,
     as_json: Json = False,
 ) -> None:
-    files, refused = listings_under(paths, _ANY, jobs, insecure_decoder, home, LISTING_PATCHES)
+    files, refused = listings_under(paths, _ANY, jobs, insecure_decoder, home, count)
     entries: list[int] = []
     with at_desk(home, operator) as (desk, book):
         registry = Registry()

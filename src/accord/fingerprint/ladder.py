@@ -24,10 +24,12 @@ from accord.fingerprint.rehearsal import NO_BITS, rehearsed
 from accord.fingerprint.resample import for_frames, for_patches, grey_of
 from accord.fingerprint.types import PDQ_BYTES, Fingerprint, Look
 from accord.fingerprint.upright import upright_strips
-from accord.wire.limits import PDQ_QUALITY_MIN
+from accord.wire.limits import LISTING_PATCHES, LISTING_PATCHES_MAX, PDQ_QUALITY_MIN
 
-LISTED_MAX: Final = 24  # Patches of a listing,
-LISTED_LARGE: Final = 96  # and of one that is to be found by a sixteenth of its picture too.
+LISTED_MAX: Final = LISTING_PATCHES  # Patches of a listing,
+LISTED_LARGE: Final = (
+    LISTING_PATCHES_MAX  # and of one that is to be found by a sixteenth of its picture too.
+)
 SPOTS_WHOLE: Final = 100  # Spots of a query's whole picture,
 SPOTS_BOX: Final = 60  # and of each box whose patches are taken.
 BOXES_WITH_PATCHES: Final = 2

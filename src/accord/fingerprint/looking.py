@@ -12,13 +12,14 @@ from typing import Final
 from PIL import Image
 
 from accord.fingerprint.dihedral import variants_of
-from accord.fingerprint.ladder import Step, listed_patches, looked_at
+from accord.fingerprint.ladder import LISTED_LARGE, LISTED_MAX, Step, listed_patches, looked_at
 from accord.fingerprint.pdq import Hashed
 from accord.fingerprint.resample import grey_of
 from accord.fingerprint.types import Decoding, Look
 from accord.fingerprint.upright import TURNS
 from accord.wire.limits import LOOKS_MAX, PDQ_QUALITY_MIN
 
+_LISTED: Final = {Decoding.LISTING: LISTED_MAX, Decoding.LISTING_LARGE: LISTED_LARGE}
 NO_STEPS: Final = frozenset[Step]()
 
 
@@ -33,10 +34,14 @@ class Looking:
 
     def at(self, picture: Image.Image, orientation: int, hashed: Hashed) -> Look:
         """Of a loaded, opaque RGB, RGBA or grey picture and what it came to."""
-        if self.decoding is Decoding.LISTING:
+        if self.decoding in _LISTED:
             is_first, self.left = self.left == LOOKS_MAX, 0
             grey = _upright(picture, orientation) if is_first else None
-            return Look() if grey is None else Look(patches=listed_patches(grey))
+            return (
+                Look()
+                if grey is None
+                else Look(patches=listed_patches(grey, _LISTED[self.decoding]))
+            )
         variants = variants_in(hashed)
         if not self.steps & {Step.FRAME, Step.PATCHES}:
             return Look(variants)

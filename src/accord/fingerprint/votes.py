@@ -13,6 +13,25 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from accord.wire.limits import (
+    FRAME_BITS_MAX,
+    PATCH_BITS_MAX,
+    PATCH_VOTES_MIN,
+    VARIANT_BITS_MAX,
+)
+
+__all__ = [
+    "BITS_MAX",
+    "FRAME_BITS_MAX",
+    "FULL_BITS_MAX",
+    "MATCH_RULES",
+    "REVIEW_RULES",
+    "Rule",
+    "Verdict",
+    "verdict_of",
+    "votes_of",
+]
+
 
 class Rule(NamedTuple):
     """So many votes, each within so many bits."""
@@ -21,10 +40,10 @@ class Rule(NamedTuple):
     bits_max: int
 
 
-FULL_BITS_MAX: Final = 36  # Of eight variants, the nearest.
-FRAME_BITS_MAX: Final = 36  # Of up to four boxes, upright and mirrored, the nearest.
-MATCH_RULES: Final = (Rule(3, 36),)
-REVIEW_RULES: Final = (Rule(2, 36),)
+FULL_BITS_MAX: Final = VARIANT_BITS_MAX  # Of eight variants, the nearest.
+# Of up to four boxes, upright and mirrored, the nearest: `limits.FRAME_BITS_MAX`.
+MATCH_RULES: Final = (Rule(PATCH_VOTES_MIN, PATCH_BITS_MAX),)
+REVIEW_RULES: Final = (Rule(2, PATCH_BITS_MAX),)
 BITS_MAX: Final = max(rule.bits_max for rule in (*MATCH_RULES, *REVIEW_RULES))  # What to look up.
 
 

@@ -70,7 +70,12 @@ NO_FINGERPRINTER: Final = "fingerprinter"  # How a refusal begins that is about 
 FILM_BYTE: Final = b"v"
 FILM_SIZE_BYTES: Final = 8
 _TELL_S: Final = 0.25  # The parent hears how far a film is, and that the worker is alive.
-DECODING_BYTES: Final = {Decoding.EXACT: b"e", Decoding.LISTING: b"l", Decoding.SCALED: b"s"}
+DECODING_BYTES: Final = {
+    Decoding.EXACT: b"e",
+    Decoding.LISTING: b"l",
+    Decoding.LISTING_LARGE: b"L",
+    Decoding.SCALED: b"s",
+}
 STEPS: Final = (Step.FULL, Step.FRAME, Step.PATCHES)  # By bit of the byte that says them.
 HEAD_BYTES: Final = LENGTH_BYTES + 2
 ANSWER_BYTES_MAX: Final = 2_000_000  # 255 views of 600 bytes, 16 of them with 70,000 more.
@@ -191,7 +196,7 @@ def run(
 
 def times_of(decoding: Decoding) -> int:
     """How many times the usual time a file may take."""
-    return LISTING_TIMES if decoding is Decoding.LISTING else 1
+    return LISTING_TIMES if decoding in (Decoding.LISTING, Decoding.LISTING_LARGE) else 1
 
 
 def head_of(data: bytes, decoding: Decoding, steps: frozenset[Step]) -> bytes:
