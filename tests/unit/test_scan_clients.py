@@ -1,6 +1,8 @@
 """Clients of a gateway: admitted once, within terms, by every process and after every restart."""
 
 import sqlite3
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +116,29 @@ def test_a_nonce_counts_once_in_every_process_and_after_a_restart(
     again.add(client("other", other))
     again.admit(proven(0, key=other), NOON)
     again.close()
+
+
+def test_of_many_at_once_no_more_get_in_than_agreed(clients: Clients, path: Path) -> None:
+    """Twenty threads over two processes' files: one nonce twice each, six of them in a minute."""
+    beside, gate = Clients(path), threading.Barrier(20)
+    came_to: list[str] = []
+
+    def reach(number: int) -> None:
+        gate.wait()
+        try:
+            (clients, beside)[number % 2].admit(proven(number // 2), NOON)
+            came_to.append("in")
+        except AccordError as err:
+            came_to.append(err.code)
+
+    threads = [threading.Thread(target=reach, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    beside.close()
+    assert Counter(came_to) == {"in": 6, "clients.rate": 4, "http.replayed": 10}
+    assert (used(clients).lookups, used(clients).refused) == (6, 4)
 
 
 def test_a_clock_may_differ_by_half_a_minute(clients: Clients) -> None:
