@@ -26,6 +26,7 @@ from accord.media import DecoderPool
 from accord.media.process import WORKER_ARGV, WorkerProcess
 from accord.media.worker import encode_answer, parse_answer
 from accord.wire.errors import Malformed, Unavailable
+from accord.wire.limits import DECODER_MEMORY_BYTES
 from pictures_kit import FORMS, animation, encoded, picture
 
 
@@ -135,7 +136,7 @@ def test_a_locked_worker_has_nothing_left_to_lose(real: DecoderPool) -> None:
     with open(f"/proc/{pid}/limits", encoding="ascii") as file:
         text = file.read()
     assert "Max open files            3 " in text
-    assert "Max address space         1250000000 " in text
+    assert f"Max address space         {DECODER_MEMORY_BYTES} " in text
     assert "Max file size             0 " in text
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         assert "NoNewPrivs:\t1" in file.read()

@@ -4,21 +4,22 @@ Not here: which listings files are (accord.agency.adding), how patches are chose
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from accord.agency.adding import Additions, additions
 from accord.cli.agency import Operator, at_desk
 from accord.cli.governance import PANEL, tell
 from accord.cli.listing_files import PatchesOption, bar_of, listings_under
 from accord.cli.options import HomeOption, InsecureDecoder, Json
 from accord.cli.text import counted, printable
 from accord.client.home import open_home
-from accord.registry import Registry
 from accord.statements.rules import ClassCode
 from accord.wire.ids import GroupId
 from accord.wire.limits import LISTING_PATCHES
+
+if TYPE_CHECKING:
+    from accord.agency.adding import Additions
 
 _ABOUT = """Add patches to listings of ours that have none, from the files they were made of.
 
@@ -50,6 +51,10 @@ def patches(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     operator: Operator = None,
     as_json: Json = False,
 ) -> None:
+    # Here and not above: arrays would slow every other command's start.
+    from accord.agency.adding import additions  # noqa: PLC0415
+    from accord.registry import Registry  # noqa: PLC0415
+
     files, refused = listings_under(paths, _ANY, jobs, insecure_decoder, home, count)
     entries: list[int] = []
     with at_desk(home, operator) as (desk, book):
@@ -76,7 +81,7 @@ def patches(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     tell(as_json, said, "\n".join([*lines, _in_words(found, entries)]))
 
 
-def _in_words(found: Additions, entries: list[int]) -> str:
+def _in_words(found: "Additions", entries: list[int]) -> str:
     passed = (
         f"{found.have} have patches, {counted(found.unlisted, 'file')} no listing of ours, "
         f"in {found.bare} nothing stands out."
