@@ -8,6 +8,7 @@ from accord.fingerprint import (
     Fingerprinted,
     Unhashable,
     UnhashableCode,
+    Unseen,
     distance_bits,
     fingerprint_bytes,
 )
@@ -193,3 +194,13 @@ def test_a_second_picture_in_a_jpeg_or_tiff_is_a_view_and_no_frame() -> None:
         answer = found(encoded(PICTURE, name, **options))
         assert (answer.facts.format, answer.facts.frames, len(answer.pdq)) == (form, 1, 2)
         assert distance_bits(answer.main.bits, TWIN.bits) <= 4
+
+
+def test_the_track_of_a_heif_is_unseen() -> None:
+    plain = encoded(PICTURE, "HEIF")
+    answer = found(plain + (8).to_bytes(4, "big") + b"moov")
+    assert answer.main == found(plain).main
+    assert answer.unseen == Unseen(UnhashableCode.NOT_DECODABLE)
+    assert found(plain).unseen is None
+    film = found(encoded(PICTURE, "AVIF", save_all=True, append_images=[picture(2)], speed=9))
+    assert film.unseen is None

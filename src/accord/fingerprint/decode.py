@@ -28,7 +28,7 @@ from accord.fingerprint.containers import (
     members_of,
 )
 from accord.fingerprint.embedded import beside
-from accord.fingerprint.formats import ANIMATED, FORMATS, FormatName, format_of, is_cut
+from accord.fingerprint.formats import ANIMATED, FORMATS, FormatName, format_of, has_track, is_cut
 from accord.fingerprint.jpeg import scaled_fingerprint
 from accord.fingerprint.ladder import Step
 from accord.fingerprint.looking import NO_STEPS, Looking, variants_in
@@ -327,6 +327,8 @@ def _examine_image(image: Image.Image, name: FormatName, data: bytes, looking: L
             further = looking if place % every == 0 else Looking(decoding=looking.decoding, left=0)
             views += [_view(index, time_ms, shown) for shown in fingerprints_of(image, further)]
     unseen: Unseen | None = None
+    if name == "heif" and has_track(data):  # A sequence, of which the decoder knows nothing.
+        unseen = Unseen(UnhashableCode.NOT_DECODABLE)
     if name in ("tiff", "ico"):
         pages = _pages(image) if name == "tiff" else _icons(image)
         views += _views_of(pages, 1, width * height, looking)

@@ -4,6 +4,7 @@ Exactly one decoder is then opened: the name and the declared type of a file nev
 Source: docs/spec/fingerprint.md, section 2.
 """
 
+from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
 FormatName: TypeAlias = Literal[
@@ -79,12 +80,25 @@ def is_cut(data: bytes, name: FormatName) -> bool:
     return name in ("avif", "heif") and _boxes_end(data) > len(data)
 
 
+def has_track(data: bytes) -> bool:
+    """Whether an ISO media file has pictures in time, besides those that lie side by side."""
+    return any(data[at + 4 : at + 8] == b"moov" for at in _boxes(data))
+
+
 def _boxes_end(data: bytes) -> int:
     """Where the last top-level box of an ISO media file says that it ends."""
+    return max((at + _box_size(data, at) for at in _boxes(data)), default=0)
+
+
+def _boxes(data: bytes) -> Iterator[int]:
+    """Where each top-level box begins."""
     at = 0
     while at + 8 <= len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        if size < 8:  # 0: to the end of the file. 1: a 64-bit size, which no picture here has.
-            return len(data)
-        at += size
-    return at
+        yield at
+        at += _box_size(data, at)
+
+
+def _box_size(data: bytes, at: int) -> int:
+    size = int.from_bytes(data[at : at + 4], "big")
+    # 0: to the end of the file. 1: a 64-bit size, which no picture here has.
+    return size if size >= 8 else len(data) - at
