@@ -1,7 +1,7 @@
 """Columns: however they grew and wherever their first rows lie, they answer the same."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accord.matching.index_column import column_kind, column_sections, open_column
@@ -55,6 +55,12 @@ def check_same(values: Values, twin: Run) -> None:
         found = [part.tolist() for part in np.split(members, starts)[1:]]
         assert (expected[value] in found) == (len(expected[value]) > 1)
         assert all(group in groups for group in found)
+    for row in {0, *list(held)[::3], *list(held)[-2:]}:
+        members, starts = values.equal_groups_since(row)
+        found = [part.tolist() for part in np.split(members, starts)[1:]]
+        late = [group for group in groups if group[-1] >= row]
+        assert all(group in found for group in late), "every group with a late row"
+        assert all(group in groups for group in found)
     whole = values.whole()
     for name in ("rows", "values", "keys", "order"):
         assert np.array_equal(getattr(whole, name), getattr(twin, name)), name
@@ -84,6 +90,7 @@ def test_where_the_first_rows_lie_does_not_show(
         check_same(growing.freeze(), first(twin, done))
 
 
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1, 4))
 def test_a_long_column_is_searched_by_where_its_keys_begin(seed: int, equal: int) -> None:
     source = np.random.default_rng(seed)

@@ -28,6 +28,7 @@ _ROOM_MIN: Final = 1024  # Rows of the first allocation.
 _BLOCK_ROWS: Final = 1 << 18  # Compared at a time.
 _FRESH_ROWS: Final = 1 << 15  # What came last is sorted in by itself, up to so many rows ...
 _FRESH_SHARE: Final = 16  # ... or one in so many of those in memory before.
+_HEADS_MIN: Final = 1 << 17  # Keys from which a table of where they begin pays.
 _HEAD_BITS_MAX: Final = 20  # Of a table of where keys begin: 8 MB for ten million keys.
 _NO_ROWS: Final[Rows] = np.empty(0, dtype=np.uint32)
 _NO_KEYS: Final[NDArray[np.uint64]] = np.empty(0, dtype=np.uint64)
@@ -107,8 +108,11 @@ class Run:
         are. Cost: 150 ns a key among ten million, many at once."""
         if not len(self.keys):
             return np.zeros(len(keys), dtype=np.intp), np.zeros(len(keys), dtype=np.intp)
+        if len(self.keys) < _HEADS_MIN:
+            low = np.searchsorted(self.keys, keys)
+            return low, np.searchsorted(self.keys, keys, "right") - low
         shift, starts, bits = self._heads
-        low: NDArray[np.intp] = starts[(keys >> shift).astype(np.intp)]
+        low = starts[(keys >> shift).astype(np.intp)]
         for bit in range(bits - 1, -1, -1):  # Steps of 2 ** bit: a search of all keys in step.
             low += (self.keys.take(low + ((1 << bit) - 1), mode="clip") < keys) << np.intp(bit)
         low = np.minimum(low, len(self.keys))  # Whoever went past the end is behind all.
@@ -298,7 +302,17 @@ class Values:
         """As `equal_groups_of`, of the rows from one on."""
         since = np.uint32(row)  # Of the type of `rows`, which are searched and not copied.
         late = [run.values[int(run.rows.searchsorted(since)) :] for _, run in self._parts]
-        return self._groups_with(np.concatenate([_NO_KEYS, *(_keys(values) for values in late)]))
+        keys = distinct(np.concatenate([_NO_KEYS, *(_keys(values) for values in late)]))
+        if sum(len(values) > 0 for values in late) != 1:
+            return self._groups_with(keys)
+        again = np.zeros(len(keys), dtype=np.bool_)  # Most new values are like no other.
+        for (_, run), values in zip(self._parts, late, strict=True):
+            if len(values):  # All new keys are here, so an equal one stands beside.
+                beside = distinct(run.keys[1:][run.keys[1:] == run.keys[:-1]])
+                again |= _are_in(keys, beside)
+            else:
+                again |= run.places_with(keys)[1] > 0
+        return self._groups_with(keys[again])
 
     def _groups_with(self, keys: NDArray[np.uint64]) -> tuple[Rows, NDArray[np.intp]]:
         """The groups whose values begin with one of some keys."""
@@ -414,6 +428,14 @@ def _stretches(low: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.int
     ends = np.cumsum(sizes)
     shifts: NDArray[np.intp] = np.repeat(low - (ends - sizes), sizes)
     return shifts + np.arange(len(shifts))
+
+
+def _are_in(keys: NDArray[np.uint64], some: NDArray[np.uint64]) -> Flags:
+    """Which of `keys` are among `some`, which ascend."""
+    if not len(some):
+        return np.zeros(len(keys), dtype=np.bool_)
+    found: Flags = some[np.minimum(np.searchsorted(some, keys), len(some) - 1)] == keys
+    return found
 
 
 def distinct(values: NDArray[S]) -> NDArray[S]:
