@@ -11,6 +11,7 @@ from accord.matching.decide import decide_by
 from accord.matching.few import FEW_ROWS_MAX, Few
 from accord.matching.many import Many
 from accord.registry import PlatformObligations, certifiers
+from accord.registry.listings import SCHEMES
 from accord.registry.vouching import Vouching
 from accord.statements.batch import Listing
 from accord.statements.rules import Action, Algorithm, Clause, Modality, Near
@@ -122,6 +123,8 @@ def test_certifiers_looked_up_once_are_the_certifiers(found: PlatformObligations
     for share in found.by_jurisdiction.values():
         for active in share.clauses:
             for row in range(found.snapshot.count):
-                assert vouching.of(active, row) == certifiers(found, active, row)
+                for scheme in (*SCHEMES, "patches"):
+                    named = certifiers(found, active, row, (scheme,))
+                    assert vouching.of(active, row, scheme) == named
                 assert active.active.holds(row) == active.active.whole[row]
                 assert active.is_review_only(row) == (active.status[row] == 2)

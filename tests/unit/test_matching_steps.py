@@ -168,3 +168,27 @@ def test_what_is_withdrawn_or_not_certified_is_met_by_no_step() -> None:
     assert ask(world, Look(patches=b"".join(PATCHES))).answer is Answer.NO_MATCH
     world.endorse("bea", 2)
     assert ask(world, Look(patches=b"".join(PATCHES))).answer is Answer.MATCH
+
+
+def test_a_digest_that_others_list_vouches_for_nothing_that_stands_beside_it() -> None:
+    """One agency puts a fingerprint and patches of its choice beside what is widely listed."""
+    world = World()
+    world.put_platform(("AT",))
+    asked = replace(clause(agencies=2, sovereigns=2, level=0), near=(BY_PATCHES, PDQ))
+    world.put_rules("AT", rule_set(asked, screen=tuple(sorted(Step))))
+    known = b"\x07" * 16
+    mixed = Listing(A1, md5=known, pdq=pdq_of(1), pdq_quality=90, patches=PATCHES)
+    world.publish("ada", mixed)
+    world.publish("bea", Listing(A1, md5=known, pdq=pdq_of(2), pdq_quality=90))
+    by_digest = Query(digests=((Algorithm.MD5, known),), steps=EVERY)
+    assert {str(r.ref) for r in decided(world, by_digest).reasons} == {"0/0", "2/0"}
+    for frame in (pdq_of(1), pdq_of(2)):
+        assert ask(world, Look(), frame=frame).answer is Answer.NO_MATCH
+    assert ask(world, Look(patches=b"".join(PATCHES))).answer is Answer.NO_MATCH
+    # Who lists the very fingerprint, or endorses the listing, vouches for it.
+    world.publish("cyd", Listing(A1, pdq=pdq_of(2), pdq_quality=70))
+    seen = ask(world, Look(), frame=pdq_of(2))
+    assert {str(r.ref) for r in seen.reasons} == {"2/0", "4/0"}
+    assert {who.agency for r in seen.reasons for who in r.certifiers} == {"bea", "cyd"}
+    world.endorse("cyd", 0, level=0)
+    assert ask(world, Look(patches=b"".join(PATCHES))).answer is Answer.MATCH

@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from accord.matching.decision import Cap, Reason
 from accord.matching.index import Candidates
 from accord.matching.many import ACTIONS, REVIEW, Named, rank_of, shown
-from accord.registry.certification import Active
 from accord.registry.obligation import ActiveClause, Obligation, PlatformObligations
-from accord.registry.vouching import Vouching
+from accord.registry.vouching import Vouching, vouched_by
 from accord.statements.rules import (
     EXACT_ALGORITHMS,
     QUALITY_ALGORITHMS,
+    Algorithm,
     ClassCode,
     Near,
 )
@@ -39,14 +41,6 @@ class _Found:
     has_quality: bool
     rank: int
     active: dict[int, list[tuple[int, int]]]  # Those active for a question, by its identity.
-
-    def among(self, active: Active) -> list[tuple[int, int]]:
-        """The pairs whose row is active; clauses that ask the same share the answer."""
-        known = self.active.get(id(active))
-        if known is None:
-            known = [pair for pair in self.pairs if active.holds(pair[0])]
-            self.active[id(active)] = known
-        return known
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +81,7 @@ class Few:
             for found in candidates
             if len(found.rows)
         ]
+        self._vouching = Vouching(obligations)
         self._hits: list[_Hit] = []
         self._disputed: dict[tuple[int, int], bool] = {}
         self._quality: dict[int, int] = {}
@@ -112,7 +107,7 @@ class Few:
             exact = active.clause.exact
             if exact is None or found.of.algorithm not in exact.algorithms:
                 return []
-            return found.among(active.active)
+            return self._among(active, found)
         near = active.near.get(found.of.algorithm)
         if (
             near is None
@@ -124,10 +119,30 @@ class Few:
         limit = near.limit
         return [
             (row, distance)
-            for row, distance in found.among(active.active)
+            for row, distance in self._among(active, found)
             if distance <= limit
             and (not found.has_quality or self._quality_of(row) >= near.quality_min)
         ]
+
+    def _among(self, active: ActiveClause, found: _Found) -> list[tuple[int, int]]:
+        """The pairs whose row is active by what was found; clauses that ask the same share it."""
+        known = found.active.get(id(active.active))
+        if known is None:
+            known = [
+                pair
+                for pair in found.pairs
+                if active.active.holds(pair[0])
+                and self._is_vouched_for(active, pair[0], found.of.algorithm)
+            ]
+            found.active[id(active.active)] = known
+        return known
+
+    def _is_vouched_for(self, active: ActiveClause, row: int, algorithm: Algorithm) -> bool:
+        """Whether a row that is active is so by this algorithm's value."""
+        if active.active.is_spoken(row):
+            return True
+        one = np.array([row], dtype=np.uint32)
+        return bool(vouched_by(self._obligations, active, one, algorithm.value)[0])
 
     def _is_disputed(self, active: ActiveClause, row: int) -> bool:
         if not len(active.review_only):  # Most often.
@@ -195,7 +210,6 @@ class Few:
             (-hit.severity, hit.found.rank, hit.distance, hit.row, place)
             for place, hit in enumerate(hits)
         )
-        vouching = Vouching(self._obligations)
         reasons: list[Reason] = []
         named: set[tuple[str, str, str, int]] = set()
         truncated = False
@@ -209,7 +223,7 @@ class Few:
                 truncated = True
                 break
             named.add(key)
-            reasons.append(self._reason(hit, vouching))
+            reasons.append(self._reason(hit))
         return tuple(reasons), len({hit.row for hit in hits}), truncated
 
     def _facts_of(self, row: int) -> _Facts:
@@ -223,7 +237,7 @@ class Few:
             )
         return known
 
-    def _reason(self, hit: _Hit, vouching: Vouching) -> Reason:
+    def _reason(self, hit: _Hit) -> Reason:
         rule, found, row = hit.obligation.rule, hit.found, hit.row
         if rule is None:  # A hit comes from a clause, and a clause from a rule set.
             raise Broken("decision.rule_missing")
@@ -245,5 +259,5 @@ class Few:
             ACTIONS[hit.severity],
             hit.cap,
             hit.disputed,
-            vouching.of(hit.active, row),
+            self._vouching.of(hit.active, row, found.of.algorithm.value),
         )

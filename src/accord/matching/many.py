@@ -26,6 +26,7 @@ from accord.registry.obligation import (
     PlatformObligations,
     certifiers,
 )
+from accord.registry.vouching import vouched_by
 from accord.statements.rules import (
     EXACT_ALGORITHMS,
     QUALITY_ALGORITHMS,
@@ -69,7 +70,7 @@ class Many:
 
     def strictest_in(self, share: Obligation) -> int | None:
         """The severity of what matches in a jurisdiction; None where nothing does."""
-        hits = _hits_in(share, self._candidates, self._obligations.snapshot)
+        hits = _hits_in(share, self._candidates, self._obligations)
         self._hits += hits
         return max((int(hit.severity.max()) for hit in hits), default=None)
 
@@ -79,7 +80,7 @@ class Many:
 
 
 def _hits_in(
-    share: Obligation, candidates: Sequence[Candidates], snapshot: Snapshot
+    share: Obligation, candidates: Sequence[Candidates], obligations: PlatformObligations
 ) -> list[_Hits]:
     """What each clause of a jurisdiction matched, with the action it leads to there."""
     hits: list[_Hits] = []
@@ -88,21 +89,22 @@ def _hits_in(
     for active in share.clauses:
         kept: list[tuple[Candidates, Flags]] = []
         for found in candidates:
-            keep = _kept(active, found, snapshot) if len(found.rows) else None
+            keep = _kept(active, found, obligations) if len(found.rows) else None
             if keep is not None and keep.any():
                 kept.append((found, keep))
         hits += [_hits_of(share, active, item, candidates, kept) for item in kept]
     return hits
 
 
-def _kept(active: ActiveClause, found: Candidates, snapshot: Snapshot) -> Flags | None:
+def _kept(
+    active: ActiveClause, found: Candidates, obligations: PlatformObligations
+) -> Flags | None:
     """Which of the rows found match under a clause; None if it does not ask by this."""
     if found.algorithm in EXACT_ALGORITHMS:
         exact = active.clause.exact
         if exact is None or found.algorithm not in exact.algorithms:
             return None
-        keep: Flags = active.active.at(found.rows)
-        return keep
+        return _vouched_for(active, found, obligations)
     near = active.clause.near_by(found.algorithm)
     if (
         near is None
@@ -111,10 +113,21 @@ def _kept(active: ActiveClause, found: Candidates, snapshot: Snapshot) -> Flags 
         or min(found.quality, 100) < near.quality_min
     ):
         return None
-    keep = active.active.at(found.rows)
+    keep = _vouched_for(active, found, obligations)
     keep &= found.distances <= near.limit
     if found.algorithm in QUALITY_ALGORITHMS and keep.any():
-        keep &= _qualities(snapshot, found.rows) >= near.quality_min
+        keep &= _qualities(obligations.snapshot, found.rows) >= near.quality_min
+    return keep
+
+
+def _vouched_for(
+    active: ActiveClause, found: Candidates, obligations: PlatformObligations
+) -> Flags:
+    """Which rows are active by the very value that was found: see `vouched_by`."""
+    keep: Flags = active.active.at(found.rows)
+    tied = np.flatnonzero(keep & ~active.active.spoken(found.rows))
+    if len(tied):
+        keep[tied] = vouched_by(obligations, active, found.rows[tied], found.algorithm.value)
     return keep
 
 
@@ -205,9 +218,9 @@ def _name_reasons(
             break
         named.add(key)
         asked = (key[3], hit.active.clause.certification.review_level, hit.active.clause.classes)
-        shared = (*asked, id(hit.active.live))
+        shared = (*asked, id(hit.active.live), algorithm)
         if shared not in vouching:
-            vouching[shared] = certifiers(obligations, hit.active, key[3])
+            vouching[shared] = certifiers(obligations, hit.active, key[3], (algorithm,))
         reasons.append(_reason(hit, int(within[place]), obligations, vouching[shared]))
     return tuple(reasons), len(np.unique(rows)), truncated
 

@@ -85,6 +85,15 @@ class Active:
             flags[there] |= self.tied_table[self.tied.codes[slots]]
         return flags
 
+    def spoken(self, rows: Rows) -> Flags:
+        """Which are active without any equal listing, on the word of agencies about themselves."""
+        flags: Flags = self.table[self.grades.codes.at(rows)]
+        return flags
+
+    def is_spoken(self, row: int) -> bool:
+        """`spoken`, of one row."""
+        return bool(self.table[self.grades.codes[row]])
+
     def holds(self, row: int) -> bool:
         """`at`, of one row."""
         if self.table[self.grades.codes[row]]:

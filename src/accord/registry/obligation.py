@@ -340,9 +340,13 @@ def clause_in_force(clause: Clause, parameters: Parameters) -> Clause:
 
 
 def certifiers(
-    obligations: PlatformObligations, active: ActiveClause, row: int
+    obligations: PlatformObligations,
+    active: ActiveClause,
+    row: int,
+    schemes: Collection[str] = SCHEMES,
 ) -> tuple[Certifier, ...]:
-    """The agencies in good standing on whose word a row is active in a clause, by agency name."""
+    """The agencies in good standing on whose word a row is active in a clause, by agency name.
+    `schemes`: those in which an equal value of another listing counts."""
     snapshot, clause = obligations.snapshot, active.clause
     batches, opinions = snapshot.batches, snapshot.opinions
     level = clause.certification.review_level
@@ -360,7 +364,7 @@ def certifiers(
             reviewed = int(opinions.detail[place])
             note(int(opinions.agency[place]), int(opinions.entry[place]), "endorsed", reviewed)
     if level == 0:
-        for twin in equal_rows(snapshot, row):
+        for twin in equal_rows(snapshot, row, schemes):
             bit = int(snapshot.publisher[twin])
             wanted = snapshot.classes[snapshot.class_of[twin]] in clause.classes
             if wanted and active.live[twin] and twin not in obligations.disputes.own:
@@ -371,10 +375,12 @@ def certifiers(
     return tuple(sorted(first.values()))
 
 
-def equal_rows(snapshot: Snapshot, row: int) -> Rows:
-    """The other rows that have a value of this row, in any scheme, ascending."""
+def equal_rows(snapshot: Snapshot, row: int, schemes: Collection[str] = SCHEMES) -> Rows:
+    """The other rows that have a value of this row, in any of some schemes, ascending."""
     found = [np.empty(0, dtype=np.uint32)]
     for scheme in SCHEMES:
+        if scheme not in schemes:
+            continue
         value = snapshot.values[scheme].value_of(row)
         if value is not None:
             equal = snapshot.values[scheme].equal_to(value)
