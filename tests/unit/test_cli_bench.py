@@ -155,6 +155,6 @@ def test_hashing_is_measured_on_files_that_the_scaled_path_takes() -> None:
 
 
 def test_drift_is_counted_over_sizes_and_qualities() -> None:
-    rows = _drift([picture(1, (640, 480))], lambda *_: None)
+    rows = _drift([picture(1, (640, 240))], lambda *_: None)  # Low: up to 4000 px wide.
     assert sum(int(row["files"] or 0) + int(row["left_to_exact"] or 0) for row in rows) == 26
     assert all(float(row["max_bits"] or 0) <= PDQ_DRIFT_MAX for row in rows)
