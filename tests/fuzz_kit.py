@@ -1,4 +1,4 @@
-"""Hostile picture files: mutants of every accepted form, by seed, and bombs, by name.
+"""Hostile files of pictures and films: mutants of every accepted form, by seed, and bombs, by name.
 
 All of it is made here from drawn pictures. A mutant keeps what a decoder checks first (a PNG's
 CRCs and deflate stream, a RIFF's size), so that the damage reaches the code behind the check.
@@ -20,6 +20,7 @@ from PIL import Image
 
 from accord.fingerprint.formats import FORMATS, format_of
 from archives_kit import mended_7z, seven_zipped, tarred, zipped
+from film_bombs import FILM_BOMBS, film_forms
 from fuzz_documents import DOCUMENT_BOMBS, small_pdf
 from ole2_kit import drawn, ole2, workbook
 from pictures_kit import FORMS, animation, encoded, picture
@@ -28,6 +29,7 @@ SEEDS_DIRECTORY: Final = Path(__file__).parent / "seeds" / "media"
 
 _EDGES: Final = (0, 1, 2, 3, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000)
 _WIDE_EDGES: Final = (*_EDGES, 60_000, 0xFF_FFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF)
+_FILMS_SHARE: Final = 0.2
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_TYPES: Final = (
     b"IHDR PLTE IDAT IEND tRNS gAMA iCCP sRGB tEXt zTXt iTXt eXIf acTL fcTL fdAT pHYs".split()
@@ -65,8 +67,9 @@ def forms() -> dict[str, bytes]:
 def mutant(seed: int, number: int) -> tuple[str, bytes]:
     """The form and the bytes of one mutant, the same for the same two numbers."""
     chance = random.Random(f"{seed}:{number}")
-    name = chance.choice(sorted(forms()))
-    data = bytearray(forms()[name])
+    some = film_forms() if chance.random() < _FILMS_SHARE else forms()
+    name = chance.choice(sorted(some))
+    data = bytearray(some[name])
     for _ in range(chance.choice((1, 1, 2, 3, 8))):
         if not data:
             break
@@ -100,7 +103,8 @@ def _damage(chance: random.Random, data: bytearray, name: str) -> None:
         case 5:
             data[at:at] = data[at : at + chance.randrange(1, 64)] * chance.choice((1, 2, 50))
         case 6:
-            other = forms()[chance.choice(sorted(n for n in forms() if n[:3] == name[:3]))]
+            known = forms() | film_forms()
+            other = known[chance.choice(sorted(n for n in known if n[:3] == name[:3]))]
             start = chance.randrange(len(other))
             data[at : at + 64] = other[start : start + chance.randrange(1, 256)]
         case _:
@@ -321,7 +325,7 @@ BOMBS: Final[dict[str, Callable[[], bytes]]] = {
     "bmp: run lengths of 7,000 x 7,000": lambda: _bmp(7_000, 7_000, 1, b"\xff\0" * 200_000),
     "zip in a zip in a zip": lambda: b"PK\3\4" + _zeros(50_000_000),
     **DOCUMENT_BOMBS,
-    # Not read at all today: the answer is a code, at once.
+    **FILM_BOMBS,
     "video without end": lambda: (
         b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + b"\0\0\0\0mdat" + bytes(64)
     ),

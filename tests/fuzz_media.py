@@ -17,14 +17,26 @@ from pathlib import Path
 from accord.fingerprint import Decoding, Fingerprinted, Unhashable, UnhashableCode
 from accord.media import DecoderPool
 from accord.wire.digests import sha256
-from accord.wire.limits import DECODE_WAIT_MS, DECODER_FILES_LIMIT
+from accord.wire.limits import (
+    DECODE_WAIT_MS,
+    DECODER_FILES_LIMIT,
+    VIDEO_CPU_MS,
+    VIDEO_WAIT_MS,
+)
 from fuzz_kit import BOMBS, SEEDS_DIRECTORY, mutant
 
 WALL_MAX_S = DECODE_WAIT_MS / 1000 + 2.0  # The pool's own limit, and a machine that is busy.
 CPU_MAX_S = 3.5  # The worker's limit, and one tick of a coarse clock.
+FILM_WALL_MAX_S = VIDEO_WAIT_MS / 1000 + 2.0  # A film has limits of its own.
+FILM_CPU_MAX_S = VIDEO_CPU_MS / 1000 + 0.5
 RESIDENT_MAX_MB = 600
 KEPT_BYTES_MAX = 100_000
-ENDED = (UnhashableCode.CRASHED, UnhashableCode.TIMEOUT)
+ENDED = (
+    UnhashableCode.CRASHED,
+    UnhashableCode.TIMEOUT,
+    UnhashableCode.VIDEO_CRASHED,
+    UnhashableCode.VIDEO_TIMEOUT,
+)
 
 
 @dataclass
@@ -68,7 +80,7 @@ class Campaign:
         tally.wall_max_s = max(tally.wall_max_s, wall_s)
         if isinstance(answer, Unhashable) and answer.code in ENDED:
             tally.ended.append((name, data))
-        if wall_s > WALL_MAX_S:
+        if wall_s > (FILM_WALL_MAX_S if name.startswith("film") else WALL_MAX_S):
             tally.broken.append(f"{name}: {wall_s:.1f} s of wall time")
         self._measure(name)
         return answer
@@ -80,7 +92,7 @@ class Campaign:
             return
         spent_s = now_s - before_s if now_pid == pid else 0.0
         self.tally.cpu_max_s = max(self.tally.cpu_max_s, spent_s)
-        if spent_s > CPU_MAX_S:
+        if spent_s > (FILM_CPU_MAX_S if name.startswith("film") else CPU_MAX_S):
             self.tally.broken.append(f"{name}: {spent_s:.1f} s of CPU")
         status = Path(f"/proc/{now_pid}/status").read_text(encoding="ascii")
         peak_mb = int(status.split("VmHWM:")[1].split()[0]) / 1000

@@ -14,6 +14,7 @@ from accord.fingerprint import (
     UnhashableCode,
     fingerprint_bytes,
 )
+from film_bombs import film_forms
 from fuzz_kit import BOMBS, SEEDS_DIRECTORY, forms, mutant, png_chunks
 from fuzz_media import Campaign
 
@@ -41,11 +42,15 @@ def campaign() -> Iterator[Campaign]:
 def test_a_bomb_is_answered_in_time_and_within_memory(campaign: Campaign, name: str) -> None:
     answer = campaign.ask(name, BOMBS[name]())
     assert campaign.tally.broken == []
-    ended = isinstance(answer, Unhashable) and answer.code is UnhashableCode.TIMEOUT
+    ended = isinstance(answer, Unhashable) and answer.code in (
+        UnhashableCode.TIMEOUT,
+        UnhashableCode.VIDEO_TIMEOUT,
+    )
     assert not ended or name in ENDLESS | DEADLY
     if name in DEADLY:
         return
-    assert isinstance(answer, Fingerprinted) or answer.code is not UnhashableCode.CRASHED
+    crashed = (UnhashableCode.CRASHED, UnhashableCode.VIDEO_CRASHED)
+    assert isinstance(answer, Fingerprinted) or answer.code not in crashed
 
 
 def test_mutants_are_answered_and_end_no_worker(campaign: Campaign) -> None:
@@ -58,7 +63,8 @@ def test_mutants_are_answered_and_end_no_worker(campaign: Campaign) -> None:
     assert [name for name, _ in tally.ended if name not in ENDLESS | DEADLY] == []
     # Damage that no decoder gets to see, or that none minds, would test nothing.
     assert tally.answers["fingerprinted"] > MUTANTS / 20
-    assert tally.answers["image.not_decodable"] > MUTANTS / 10
+    assert tally.answers["image.not_decodable"] > MUTANTS / 12
+    assert tally.answers["video.not_decodable"] > MUTANTS / 60
     assert tally.answers["image.unknown_format"] < MUTANTS / 4
 
 
@@ -74,5 +80,5 @@ def test_a_file_that_once_ended_its_worker_is_answered_as_outside(
 def test_a_mutant_is_made_by_its_numbers_alone() -> None:
     assert [mutant(1, n) for n in range(50)] == [mutant(1, n) for n in range(50)]
     assert mutant(1, 0) != mutant(2, 0)
-    assert {mutant(3, n)[0] for n in range(500)} == set(forms())
+    assert {mutant(3, n)[0] for n in range(900)} == set(forms()) | set(film_forms())
     assert [kind for kind, _ in png_chunks(forms()["png"])] == [b"IHDR", b"IDAT", b"IEND"]

@@ -159,7 +159,7 @@ def test_beyond_the_budget_key_frames_alone_are_seen() -> None:
 def test_a_long_film_is_seen_by_seeking_through_it() -> None:
     shown = [picture(seed, (96, 64)) for seed in range(40)]
     data = film((shown[number // 30] for number in range(1200)), "mkv h264", rate=1, gop=5)
-    found = seen(data, 30_000_000)
+    found = seen(data, 120_000_000)
     assert found.unseen is None
     assert found.facts.frames == 40
     assert found.pdq[-1].time_ms >= 1_170_000
@@ -197,7 +197,7 @@ def test_a_codec_that_is_not_listed_is_not_opened() -> None:
 
 
 def test_content_decides_and_pictures_come_first() -> None:
-    made = {video_format_of(film(frames()[:2], form)[:1024]) for form in FORMS}
+    made = {video_format_of(film(frames()[:5], form)[:1024]) for form in FORMS if "av1" not in form}
     assert made == set(DEMUXERS)
     assert video_format_of(encoded(picture(1), "AVIF")[:1024]) is None
     for data in (b"", b"#EXTM3U\n", b"ffconcat version 1.0\nfile /etc/passwd\n", b"G" * 3):

@@ -42,30 +42,36 @@ from accord.fingerprint.video_formats import (
     CODECS,
     DEMUXERS,
     HEAD_BYTES,
+    REFERENCES,
+    REFERENCES_OF_OTHERS,
     VideoFormatName,
     video_format_of,
 )
 from accord.fingerprint.video_pixels import (
     Bars,
+    Luma,
     Margins,
     luma_of,
     pdq_of_luma,
     photodna_of,
+    small_of,
     trimmed,
 )
 from accord.wire.limits import (
     PDQ_QUALITY_MIN,
+    VIDEO_ALL_STREAMS_MAX,
     VIDEO_BYTES_MAX,
     VIDEO_FRAME_PIXELS_MAX,
     VIDEO_FRAMES_MAX,
     VIDEO_KEYS_MAX,
     VIDEO_PIXELS_MAX,
+    VIDEO_REFERENCE_BYTES_MAX,
     VIDEO_STREAMS_MAX,
 )
 
 av.logging.set_level(None)  # Words for nobody.
 
-_FRAME_PIXELS_MIN: Final = 40_000  # What the smallest frame costs of the budget: 20 us or so.
+_FRAME_PIXELS_MIN: Final = 100_000  # What the smallest frame costs of the budget: 60 us or so.
 _PACKET_PIXELS: Final = 2_000  # And a packet of which nothing is decoded.
 _SEEK_STRIDE_MS: Final = 2_000  # Nearer targets than that are reached by reading on.
 _SEEKS_WITHOUT: Final = 8  # Seeks in a row that lead nowhere: the film is read on instead.
@@ -77,6 +83,7 @@ _TIME_MS_MAX: Final = 2**53
 _OPTIONS: Final = {
     "codec_whitelist": ",".join(sorted(CODECS)),
     "protocol_whitelist": "none",
+    "max_streams": str(VIDEO_ALL_STREAMS_MAX),
     "probesize": "5000000",  # Bytes, and below microseconds: where headers do not say enough.
     "analyzeduration": "2000000",
 }
@@ -120,14 +127,23 @@ class _Kept:
     photodna: bytes | None
     inner: Hashed | None
     bars: Margins | None
+    small: Luma | None  # The frame, where it may have bars that were not known yet.
 
-    def look(self, bars: Margins | None) -> Look:
+    def look(self, bars: Bars) -> Look:
         """What a query also asks with, where a film has these bars in all."""
-        if self.inner is None or self.inner.frequencies is None or self.bars != bars:
+        known, inner = bars.left(), self.inner
+        if known is None:
             return Look(variants_in(self.whole))
-        upright = self.inner.frequencies[None]
-        inner = bits_of(np.concatenate([upright, mirrored(upright)]))
-        return Look(variants_in(self.whole), inner.tobytes())
+        if self.bars is None or not bars.are_nearly(self.bars):
+            small = self.small
+            inner = None if small is None else pdq_of_luma(trimmed(small, bars.scaled_to(small)))
+        if inner is None or inner.frequencies is None:
+            return Look(variants_in(self.whole))
+        if inner.fingerprint.quality < PDQ_QUALITY_MIN:
+            return Look(variants_in(self.whole))
+        upright = inner.frequencies[None]
+        both = bits_of(np.concatenate([upright, mirrored(upright)]))
+        return Look(variants_in(self.whole), both.tobytes())
 
 
 class _File(io.RawIOBase):
@@ -210,7 +226,7 @@ class _Viewing:
         unseen = None if self.code is None else Unseen(self.code)
         return Examined(tuple(self.views), facts, unseen=unseen)
 
-    def take(self, frames: Distinct[_Kept], bars: Margins | None) -> None:
+    def take(self, frames: Distinct[_Kept], bars: Bars) -> None:
         """The kept frames of a stream as views."""
         start = self.views[-1].index + 1 if self.views else 0
         left = VIDEO_FRAMES_MAX - start
@@ -242,25 +258,26 @@ class _Stream:
         if stream.codec_context.name not in CODECS:
             viewing.amiss(UnhashableCode.VIDEO_CODEC)
             return
-        if stream.width * stream.height > VIDEO_FRAME_PIXELS_MAX:
+        pixels_max = _frame_pixels_max(stream)
+        if stream.width * stream.height > pixels_max:
             viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
             return
         stream.codec_context.thread_count = 1
         stream.thread_type = "NONE"
-        stream.codec_context.options = {"max_pixels": str(VIDEO_FRAME_PIXELS_MAX)}
+        stream.codec_context.options = {"max_pixels": str(pixels_max)}
         try:
             is_whole = self._expected_pixels() <= viewing.pixels_max and self._watch_all()
             if not is_whole:
                 self._watch_keys()
         finally:
             viewing.duration_ms = max(viewing.duration_ms, self._newest_ms)
-            viewing.take(self._distinct, self._bars.left())
+            viewing.take(self._distinct, self._bars)
 
     def _expected_pixels(self) -> int:
-        """What it costs to decode everything, as far as the file tells."""
+        """What it costs to decode and to hash everything, as far as the file tells."""
         rate = self._stream.average_rate or self._stream.guessed_rate or 0
         frames = self._stream.frames or int(self._duration_ms * rate / 1000)
-        return frames * max(_FRAME_PIXELS_MIN, self._stream.width * self._stream.height)
+        return 2 * frames * max(_FRAME_PIXELS_MIN, self._stream.width * self._stream.height)
 
     def _watch_all(self) -> bool:
         """Whether the budget did for every frame."""
@@ -368,6 +385,7 @@ class _Stream:
             return
         if not self._distinct.is_due(time_ms):
             return
+        self._pay(max(_FRAME_PIXELS_MIN, frame.width * frame.height))
         luma = luma_of(frame)
         if not viewing.looked:
             height, width = luma.pixels.shape
@@ -378,9 +396,8 @@ class _Stream:
         if found.quality >= PDQ_QUALITY_MIN and self._distinct.is_new(found.bits):
             bars = self._bars.seen(luma)
             inner = None if bars is None else pdq_of_luma(trimmed(luma, bars))
-            if inner is not None and inner.fingerprint.quality < PDQ_QUALITY_MIN:
-                inner = None
-            kept = _Kept(whole, photodna_of(frame), inner, bars)
+            small = small_of(luma) if self._bars.may_be() else None
+            kept = _Kept(whole, photodna_of(frame), inner, bars, small)
             self._distinct.keep(time_ms, found.bits, kept)
 
     def _time_ms(self, frame: VideoFrame) -> int:
@@ -397,6 +414,14 @@ class _Stream:
             return
         if early_ms > self._duration_ms // _ENDS_EARLY_SHARE + _ENDS_EARLY_MS:
             self._viewing.amiss(UnhashableCode.VIDEO_TRUNCATED)
+
+
+def _frame_pixels_max(stream: VideoStream) -> int:
+    """How large a frame may be for those that its decoder holds to have room."""
+    held = REFERENCES.get(stream.codec_context.name, REFERENCES_OF_OTHERS)
+    shape = stream.codec_context.format
+    bits = 16 if shape is None else max(8, shape.padded_bits_per_pixel)
+    return min(VIDEO_FRAME_PIXELS_MAX, VIDEO_REFERENCE_BYTES_MAX * 8 // (held * bits))
 
 
 def _duration_ms(container: InputContainer, stream: VideoStream) -> int:

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from accord.fingerprint import second
-from accord.fingerprint.pdq import NOTHING, SIDE_MIN, STRIP_ROWS, Hashed, Strip
+from accord.fingerprint.pdq import GRID, NOTHING, SIDE_MIN, STRIP_ROWS, Hashed, Strip
 from accord.fingerprint.pdq_native import kernel_of
 from accord.fingerprint.resample import shrunk
 
@@ -33,6 +33,7 @@ _PLAIN_RANGE: Final = 24  # Grey levels that a row of a bar spans at most.
 _BAR_MIN: Final = 50  # A bar is at least one 50th of its side.
 _INNER_MIN: Final = 8  # What is left is at least an eighth of it.
 _SECOND_SIDE: Final = 1024
+_SMALL_SIDE: Final = 384  # 255 frames of it are 38 MB at most.
 _PIXELS_APART: Final = 4  # Every fourth pixel of a row tells whether it is plain.
 
 
@@ -106,16 +107,51 @@ class Bars:
             self.margins = Margins(*(min(pair) for pair in pairs))
         return self.left()
 
+    def may_be(self) -> bool:
+        """Whether what is plain in all frames so far is wide enough to be bars."""
+        if self.margins is None:
+            return False
+        height, width = self.size
+        top, bottom, left, right = self.margins
+        return _BAR_MIN * max(top, bottom) >= height or _BAR_MIN * max(left, right) >= width
+
+    def are_nearly(self, others: Margins) -> bool:
+        """Whether these are no wider than others by a cell of PDQ's grid: an encoder's ripples."""
+        height, width = self.size
+        pairs = zip(self.margins or (), others, (height, height, width, width), strict=True)
+        return all(GRID * abs(one - other) <= side for one, other, side in pairs)
+
+    def scaled_to(self, small: Luma) -> Margins:
+        """The bars in a smaller picture of a frame, and the row in which they end."""
+        height, width = self.size
+        top, bottom, left, right = self.margins or Margins(0, 0, 0, 0)
+        rows, columns = small.pixels.shape
+
+        def scaled(margin: int, side: int, of: int) -> int:
+            return 1 + -(-margin * side // of) if margin else 0
+
+        return Margins(
+            scaled(top, rows, height),
+            scaled(bottom, rows, height),
+            scaled(left, columns, width),
+            scaled(right, columns, width),
+        )
+
     def left(self) -> Margins | None:
         """The bars, where they are wide enough to be some and leave enough to be a picture."""
         if self.margins is None:
             return None
         height, width = self.size
         top, bottom, left, right = self.margins
-        is_bar = _BAR_MIN * max(top, bottom) >= height or _BAR_MIN * max(left, right) >= width
         inner_height, inner_width = height - top - bottom, width - left - right
         is_picture = _INNER_MIN * inner_height >= height and _INNER_MIN * inner_width >= width
-        return self.margins if is_bar and is_picture else None
+        return self.margins if self.may_be() and is_picture else None
+
+
+def small_of(luma: Luma) -> Luma:
+    """A frame at 384 on the longest side at most, by area: some are kept until bars are known."""
+    image = shrunk(Image.fromarray(luma.pixels), _SMALL_SIDE)
+    return Luma(np.asarray(image), luma.is_full)
 
 
 def trimmed(luma: Luma, bars: Margins) -> Luma:

@@ -22,9 +22,9 @@ import xml.etree.ElementTree
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, Final
 
-import av.subtitles.stream
 import numpy as np
 import pillow_heif
+from av.subtitles import codeccontext, stream
 from PIL import AvifImagePlugin, Image, ImageCms, ImageColor
 
 from accord.fingerprint import (
@@ -80,7 +80,7 @@ STEPS: Final = (Step.FULL, Step.FRAME, Step.PATCHES)  # By bit of the byte that 
 HEAD_BYTES: Final = LENGTH_BYTES + 2
 ANSWER_BYTES_MAX: Final = 2_000_000  # 255 views of 600 bytes, 16 of them with 70,000 more.
 # What codecs import at first use, when no file can be opened any more.
-_IMPORTED_LATE: Final = (copy, xml.etree.ElementTree, ImageColor, av.subtitles.stream)
+_IMPORTED_LATE: Final = (copy, xml.etree.ElementTree, ImageColor, codeccontext, stream)
 _TEXTS: Final = ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 
 

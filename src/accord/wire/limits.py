@@ -73,10 +73,9 @@ SEVEN_ZIP_HEADER_BYTES_MAX: Final = 4_000_000  # What lists the files: 1,000 lon
 ARCHIVE_DEPTH_MAX: Final = 4  # Archives in one another; a .tar.gz is two.
 VIDEO_BYTES_MAX: Final = 100_000_000_000  # Of a film on a disk: what it says of itself is read.
 VIDEO_FRAMES_MAX: Final = 255  # Distinct frames kept of a film, however long; a listing's most.
-VIDEO_FRAME_PIXELS_MAX: Final = 36_000_000  # 8K: 7,680 by 4,320.
-VIDEO_PIXELS_MAX: Final = (
-    4_000_000_000  # Decoded whole: 2 min of 720p. Of key frames as much again.
-)
+VIDEO_FRAME_PIXELS_MAX: Final = 36_000_000  # 8K: 7,680 by 4,320; of codecs that refer far, less:
+VIDEO_REFERENCE_BYTES_MAX: Final = 480_000_000  # 17 frames of 4K in 10 bit, as HEVC may hold.
+VIDEO_PIXELS_MAX: Final = 8_000_000_000  # Decoded and hashed: a minute of 1080p; of keys as much.
 VIDEO_MEMBER_PIXELS_MAX: Final = 150_000_000  # The same of a film in an archive: 0.5 s.
 VIDEO_KEYS_MAX: Final = 512  # Moments of a long film that are looked for, spread evenly.
 VIDEO_STREAMS_MAX: Final = 4  # Streams of pictures in one file: film, cover, other angle.
@@ -90,6 +89,7 @@ PDF_MEMORY_BYTES: Final = 800_000_000  # Address space of a worker with one: 590
 PDF_PATHS_PLAIN_MAX: Final = 256  # Lines and areas of a page of text, tables and all.
 VIDEO_CPU_MS: Final = 60_000  # CPU of one film: twice what both of its budgets were seen to take.
 VIDEO_WAIT_MS: Final = 180_000  # Wall time of one film: that CPU on cores that others use too.
+VIDEO_ALL_STREAMS_MAX: Final = 100  # With those of sound and text: each costs a decoder 1 MB.
 DECODE_CPU_MS: Final = 3_000  # CPU of one file, all threads: 50 Mpx take 0.5 to 2.
 DECODE_WAIT_MS: Final = 10_000  # Wall time of one file: that CPU on cores that others use too.
 LISTING_TIMES: Final = 8  # So much of both for a listing, whose patches are tried.

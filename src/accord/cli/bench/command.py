@@ -54,6 +54,16 @@ Examples:
 
     accord bench hash --peers all --json > hash.json
 """
+_VIDEO: Final = """Measure films through a locked decoder: times real time, memory; and copies met.
+
+Films of the demo's photographs, encoded on the spot. It takes about two minutes.
+
+Examples:
+
+    accord bench video
+
+    accord bench video --json > video.json
+"""
 _CONSORTIUM: Final = """Measure a consortium of four CometBFT validators on this machine.
 
 Fingerprints accepted a second, commit latency, a first match across processes, a follower from
@@ -88,6 +98,7 @@ def register(app: typer.Typer) -> None:
     bench.command("consortium", help=_CONSORTIUM)(consortium)
     bench.command("match", help=_MATCH)(match)
     bench.command("hash", help=_HASH)(hash_)
+    bench.command("video", help=_VIDEO)(video)
     bench.command("robustness", help=robustness_command.HELP)(robustness_command.robustness)
     bench.command("rules", help=_RULES)(rules)
     app.add_typer(bench, name="bench")
@@ -207,6 +218,15 @@ def hash_(
     scale = Scale(rounds, photographs, peers is Peers.ALL)
     with tempfile.TemporaryDirectory(prefix="accord-bench-") as place, Progress() as progress:
         report = run(scale, Path(place), progress.tell)
+    text = json.dumps(report.as_json(), ensure_ascii=False) + "\n" if as_json else report.as_text()
+    sys.stdout.write(text)
+
+
+def video(as_json: Json = False) -> None:
+    from accord.cli.bench.video import run  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="accord-bench-") as place, Progress() as progress:
+        report = run(Path(place), progress.tell)
     text = json.dumps(report.as_json(), ensure_ascii=False) + "\n" if as_json else report.as_text()
     sys.stdout.write(text)
 
