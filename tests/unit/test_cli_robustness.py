@@ -10,6 +10,7 @@ from accord.cli.bench.robustness_alterations import NAMES, altered
 from accord.cli.bench.robustness_fit import (
     KINDS,
     STEPS,
+    Result,
     Tally,
     histograms,
     interval_of,
@@ -17,6 +18,7 @@ from accord.cli.bench.robustness_fit import (
     wilson,
 )
 from accord.fingerprint.ladder import Asked
+from accord.fingerprint.votes import MATCH_RULES
 from accord.wire.errors import Malformed
 from pictures_kit import opened, picture
 
@@ -86,6 +88,22 @@ def test_tallies_add_up() -> None:
     assert set(one.met["a"].values()) == {1}
     assert one.others(KINDS[0])[50] == 6
     assert one.false["full"] == 4
+
+
+def test_bounds_are_derived_from_a_tail_and_from_nothing_else() -> None:
+    tally = Tally.empty(())
+    tally.samples.append(histograms())
+    result = Result({}, {}, tally, ({"pair": "none"},), {"full": 1.0})
+    nothing = result.as_json(is_derived=True)["false_positive"]
+    assert nothing["fit"] == {}
+    assert set(nothing["derived_bits"].values()) == {None}
+    within = np.floor(10 ** (8 + (np.arange(257) - 120) / 6)).clip(0, 1e8).astype(np.int64)
+    tally.samples[0]["votes_3"] += np.diff(within, prepend=0)
+    found = result.as_json(is_derived=True)["false_positive"]
+    assert abs(found["derived_bits"]["votes_3"] - 48) <= 3
+    assert found["derived_bits"]["full"] is None
+    assert found["fit"]["votes_3"]["used_bits"] == str(MATCH_RULES[0].bits_max)
+    assert "fit" not in result.as_json(is_derived=False)["false_positive"]
 
 
 def test_an_interval_holds_what_it_was_drawn_from() -> None:

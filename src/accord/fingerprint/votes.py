@@ -42,6 +42,8 @@ class Rule(NamedTuple):
 
 FULL_BITS_MAX: Final = VARIANT_BITS_MAX  # Of eight variants, the nearest.
 # Of up to four boxes, upright and mirrored, the nearest: `limits.FRAME_BITS_MAX`.
+# GAP(#5): by the fit of BENCHMARKS.md 3 votes within 36 are seven times over one false match in a
+# million queries (its interval holds 36); 4 are within it, and find one picture in 37 less or two.
 MATCH_RULES: Final = (Rule(PATCH_VOTES_MIN, PATCH_BITS_MAX),)
 REVIEW_RULES: Final = (Rule(2, PATCH_BITS_MAX),)
 BITS_MAX: Final = max(rule.bits_max for rule in (*MATCH_RULES, *REVIEW_RULES))  # What to look up.

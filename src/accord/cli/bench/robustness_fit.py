@@ -33,6 +33,7 @@ EXTRAPOLATED: Final = (
     " more make up: whatever lies below one in so many pairs as were seen is extrapolated. The"
     " interval is that of other pictures of the same kind, 95 %; it says nothing of other kinds."
 )
+TOO_FEW: Final = "Too few pairs came near for a line: a fit takes hundreds of pictures."
 _SURE: Final = 1.96  # Deviations of 95 %.
 _SEEN_MIN: Final = 3  # Fewer pairs say too little for the line.
 _SHARE_MAX: Final = 1e-3  # More are the bulk, not the tail.
@@ -172,11 +173,13 @@ class Result:
             rows.append({"alteration": name, **shown, "all, 95 %": f"{low:.3f} to {high:.3f}"})
         parts.append(f"### Recall by step\n\n{table(rows)}")
         found = self._false(is_derived)
-        fits, near = found.pop("fit", {}), found.pop("near_duplicates")
+        fits, near = found.pop("fit", None), found.pop("near_duplicates")
+        found.pop("derived_bits", None)
         parts.append(f"### False positives\n\n{table([found])}")
         if fits:
             parts.append(table([{"distance": kind, **row} for kind, row in fits.items()]))
-            parts.append(EXTRAPOLATED)
+        if fits is not None:
+            parts.append(EXTRAPOLATED if fits else TOO_FEW)
         parts.append(f"### Distinct pictures that look alike\n\n{table(near)}")
         parts.append(f"### CPU ms, 2 MP, beyond decoding\n\n{table([self.ms])}")
         return "\n\n".join(parts) + "\n"
@@ -199,6 +202,10 @@ class Result:
         if is_derived:
             fits = {kind: self._fit(kind) for kind in KINDS}
             found["fit"] = {kind: fit for kind, fit in fits.items() if fit is not None}
+            found["derived_bits"] = {
+                kind: None if fit is None or fit["bits_at_1e-12"] < 0 else fit["bits_at_1e-12"]
+                for kind, fit in fits.items()
+            }
         return found
 
     def _fit(self, kind: str) -> dict[str, Any] | None:
