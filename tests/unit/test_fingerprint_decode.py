@@ -204,3 +204,20 @@ def test_the_track_of_a_heif_is_unseen() -> None:
     assert found(plain).unseen is None
     film = found(encoded(PICTURE, "AVIF", save_all=True, append_images=[picture(2)], speed=9))
     assert film.unseen is None
+
+
+def test_jpeg_2000_has_a_limit_of_its_own() -> None:
+    for width, height, code in ((5_001, 4_000, "too_large"), (5_000, 4_000, "not_decodable")):
+        data = bytearray(encoded(picture(1, (64, 64)), "JPEG2000"))
+        for at in (data.index(b"ihdr") + 4, data.index(b"\xff\x51") + 6):
+            sides = (height, width) if data[at - 4 : at] == b"ihdr" else (width, height)
+            data[at : at + 8] = b"".join(side.to_bytes(4, "big") for side in sides)
+        assert refused(bytes(data)) == f"image.{code}"
+
+
+def test_a_jpeg_2000_without_one_of_its_tiles_is_no_fingerprint() -> None:
+    for options in ({}, {"tile_size": (64, 64)}, {"tile_size": (100, 90), "no_jp2": True}):
+        data = encoded(PICTURE, "JPEG2000", **options)
+        assert bits_off(data) == 0
+        at = data.index(b"\xff\x90")
+        assert refused(data[:at] + data[at + int.from_bytes(data[at + 6 : at + 10], "big") :])

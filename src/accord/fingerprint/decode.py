@@ -30,6 +30,7 @@ from accord.fingerprint.containers import (
 from accord.fingerprint.embedded import beside
 from accord.fingerprint.formats import ANIMATED, FORMATS, FormatName, format_of, has_track, is_cut
 from accord.fingerprint.jpeg import scaled_fingerprint
+from accord.fingerprint.jpeg2000 import has_all_tiles
 from accord.fingerprint.ladder import Step
 from accord.fingerprint.looking import NO_STEPS, Looking, variants_in
 from accord.fingerprint.pixels import Shown, fingerprints_of, pdq_of, shown_of
@@ -312,6 +313,8 @@ def _code_of(err: Exception, data: bytes, name: FormatName) -> UnhashableCode:
 
 def _examine_image(image: Image.Image, name: FormatName, data: bytes, looking: Looking) -> Examined:
     _check_size(image, name)
+    if name == "jpeg2000" and not has_all_tiles(data):
+        raise _Refused(UnhashableCode.NOT_DECODABLE)
     main = image.tell() if name in ANIMATED else 0  # HEIF names its primary picture.
     image.load()
     _check_size(image)  # A decoder may learn the true size only while it decodes.
