@@ -10,6 +10,7 @@ in 64-bit float: the same bytes give the same boxes everywhere.
 Source: docs/spec/fingerprint.md, section 12.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -64,8 +65,9 @@ def boxes_of(grey: Grey) -> tuple[Box, ...]:
     height, width = grey.shape
     if min(height, width) < _PIXELS_MIN:
         return ()
-    found = _trimmed(grey)
-    found += [box for _, box in _rectangles(grey)]
+    turned = np.ascontiguousarray(grey.T)
+    found = _trimmed(grey, turned)
+    found += [box for _, box in _rectangles(grey, turned)]
     kept: list[Box] = []
     for box in found:
         if all(_overlap(box, known) <= _ALIKE for known in (*kept, Box(0, 0, width, height))[-9:]):
@@ -73,15 +75,14 @@ def boxes_of(grey: Grey) -> tuple[Box, ...]:
     return tuple(kept[:BOXES_MAX])
 
 
-def _trimmed(grey: Grey) -> list[Box]:
+def _trimmed(grey: Grey, turned: Grey) -> list[Box]:
     """The picture without margins of one colour, if it has any."""
-    rows, columns = _plain(grey), _plain(np.ascontiguousarray(grey.T))
+    rows, columns = _plain(grey), _plain(turned)
     height, width = grey.shape
     if rows.all() or columns.all():
         return []
     top, bottom = int(rows.argmin()), height - int(rows[::-1].argmin())
-    inner = grey[top:bottom]
-    columns = _plain(np.ascontiguousarray(inner.T))
+    columns = _plain(turned[:, top:bottom])
     if columns.all():
         return []
     left, right = int(columns.argmin()), width - int(columns[::-1].argmin())
@@ -110,15 +111,28 @@ def _steps_of(grey: Grey) -> _Steps:
 def _side_scores(steps: _Steps, at: _Ints, begin: _Ints, end: _Ints, outwards: int) -> _Floats:
     """How much boundaries look like sides between two columns: the share of it that is a step,
     less twice the share of steps two rows further out. -1 outwards is up."""
-    length = end - begin
+    length = np.maximum(end - begin, 1)
 
     def share(boundary: _Ints) -> _Floats:
         inside = np.clip(boundary, 0, steps.rows)
-        found = steps.sums[inside, end] - steps.sums[inside, begin]
-        return np.asarray(found / np.maximum(length, 1))
+        return np.asarray((steps.sums[inside, end] - steps.sums[inside, begin]) / length)
 
+    return _judged(share, steps.rows, at, outwards)
+
+
+def _span_scores(steps: _Steps, at: _Ints, begin: int, end: int, outwards: int) -> _Floats:
+    """The same between two columns that all boundaries have in common."""
+    spans = (steps.sums[:, end] - steps.sums[:, begin]) / max(end - begin, 1)
+
+    def share(boundary: _Ints) -> _Floats:
+        return np.asarray(spans[np.clip(boundary, 0, steps.rows)])
+
+    return _judged(share, steps.rows, at, outwards)
+
+
+def _judged(share: Callable[[_Ints], _Floats], rows: int, at: _Ints, outwards: int) -> _Floats:
     beyond = 2 * share(at + 2 * outwards)
-    last = 0 if outwards < 0 else steps.rows
+    last = 0 if outwards < 0 else rows
     # A step may fall on two boundaries when the picture was made smaller.
     step = np.minimum(1.0, share(at) + np.maximum(0.0, share(at - outwards) - 0.5))
     return np.where(at == last, _EDGE_SCORE, step - beyond)
@@ -131,9 +145,7 @@ def _lines(steps: _Steps, outwards: int) -> _Ints:
     parts = [(0, 1, 1), (0, 2, 3), (1, 3, 3), (1, 5, 5), (0, 1, 2), (1, 2, 2)]
     for begin, end, of in parts:  # The whole length and parts of it.
         low, high = steps.columns * begin // of, steps.columns * end // of
-        found = _side_scores(
-            steps, every, np.full_like(every, low), np.full_like(every, high), outwards
-        )
+        found = _span_scores(steps, every, low, high, outwards)
         score = np.maximum(score, found * min(1.0, 0.7 + 0.3 * (high - low) / steps.columns))
     chosen: list[int] = [0 if outwards < 0 else steps.rows]
     for place in np.argsort(-score, kind="stable"):
@@ -144,10 +156,10 @@ def _lines(steps: _Steps, outwards: int) -> _Ints:
     return np.array(chosen, dtype=np.int64)
 
 
-def _rectangles(grey: Grey) -> list[tuple[float, Box]]:
+def _rectangles(grey: Grey, turned: Grey) -> list[tuple[float, Box]]:
     """Every four lines that make a likely rectangle, the likeliest first."""
     height, width = grey.shape
-    down, across = _steps_of(grey), _steps_of(np.ascontiguousarray(grey.T))
+    down, across = _steps_of(grey), _steps_of(turned)
     tops, bottoms = _lines(down, -1), _lines(down, 1)
     lefts, rights = _lines(across, -1), _lines(across, 1)
     grids = np.meshgrid(lefts, tops, rights, bottoms, indexing="ij")
