@@ -162,7 +162,7 @@ NEAR = "near: {action: review}"
         ("near: {action: tag, confirmed_by: [pdq]}", "confirmed_by", "leave out pdq"),
         ("near: {action: tag, confirmed_by: [vpdq]}", "confirmed_by", "no second opinion"),
         ("near: {action: tag, votes: 3}", "votes", "leave it out"),
-        ("near: {algorithm: patches, action: block, votes: 2}", "votes", "3 to 24"),
+        ("near: {algorithm: patches, action: block, votes: 2}", "votes", "4 to 24"),
         ("near: {algorithm: patches, action: tag, votes: 25}", "votes", "limits"),
         ("near: {algorithm: patches, within: 37, action: tag}", "within", "at most 36"),
         (

@@ -52,6 +52,7 @@ from accord.wire.errors import Malformed
 from accord.wire.limits import (
     ENVELOPE_BYTES_MAX,
     PATCH_BITS_MAX,
+    PATCH_VOTES,
     PATCH_VOTES_MIN,
     PDQ_QUALITY_MIN,
     PDQ_THRESHOLD_MAX,
@@ -72,10 +73,11 @@ _USUAL_REACH: Final = {
     Algorithm.VPDQ: PDQ_THRESHOLD_MAX,
 }
 _USUAL_DEMAND: Final = {
-    Algorithm.PATCHES: (PATCH_VOTES_MIN, 0, 0),
+    Algorithm.PATCHES: (PATCH_VOTES, 0, 0),
     Algorithm.VPDQ: (0, 80, 80),
 }
 _VOTES_MAX: Final = 24
+_AUTOMATIC: Final = {action for action in Action if action.severity > Action.REVIEW.severity}
 
 
 @dataclass(slots=True)
@@ -398,6 +400,8 @@ def _near(faults: _Faults, node: Node, where: str) -> object:
     algorithm = Algorithm(read["algorithm"])
     kin = PDQ_KIN if algorithm in PDQ_KIN else {algorithm}
     votes, query_percent, listed_percent = _USUAL_DEMAND.get(algorithm, NO_DEMAND)
+    if votes and read["action"] in _AUTOMATIC:
+        votes = PATCH_VOTES_MIN
     for name, value in (
         ("metric", next(iter(METRICS[algorithm])).value),
         ("threshold", _USUAL_REACH.get(algorithm)),
