@@ -156,7 +156,8 @@ def main() -> int:
         f"largest {tally.resident_max_mb:.0f} MB\n"
     )
     for name, data in tally.ended:
-        say(f"ended its worker: {name}; {keep(data) or 'too large to keep'}\n")
+        kept = "a bomb" if name in BOMBS else keep(data) or "too large to keep"
+        say(f"ended its worker: {name}; {kept}\n")
     for line in tally.broken:
         say(f"BROKEN: {line}\n")
     return 1 if tally.broken else 0
