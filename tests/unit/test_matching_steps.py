@@ -143,9 +143,10 @@ def test_a_frame_within_bars_is_the_same_frame() -> None:
 
     assert found_by(decided(world, film(8))) == [("4/0", "vpdq", 3)]
     assert decided(world, film(7)).answer is Answer.NO_MATCH
-    both = Query(  # One frame that is met by both of its values is one frame.
-        frames=tuple(Fingerprint(bits, 90) for bits in FRAMES[:4]),
-        looks=tuple(Look(frames=flip(bits, 1)) for bits in FRAMES[:4]),
+    both = Query(  # Four of ten that meet two frames each, by both of their values, are four.
+        frames=tuple(Fingerprint(bits, 90) for bits in FRAMES[:4])
+        + tuple(Fingerprint(pdq_of(7_000 + n), 90) for n in range(6)),
+        looks=tuple(Look(frames=bits) for bits in FRAMES[4:8]) + (Look(),) * 6,
         steps=EVERY,
     )
     assert decided(world, both).answer is Answer.NO_MATCH

@@ -233,7 +233,10 @@ class Scan:
 
 
 def _read(path: Path) -> bytes | None:
-    """The file once more; None where it cannot be read any more."""
+    """The file once more; None where it cannot be read any more.
+
+    GAP(#5): a film of more than 50 MB is not copied into quarantine; it stays where it is.
+    """
     data = read_file(path)
     return data if isinstance(data, bytes) else None
 

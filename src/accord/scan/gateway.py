@@ -99,6 +99,7 @@ class Gateway:
     async def screen(self, request: Request) -> Response:
         lookup = await self._lookup_of(request)
         is_json = _is_json(request)
+        # GAP(#5): a film of more than 50 MB is refused here; a scan of a disk takes any size.
         if is_json and request.query_params:
             raise Malformed("screen.facts", hint="in the JSON document, not in the query")
         asked = None if is_json else _facts_of(request)
