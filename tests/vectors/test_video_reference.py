@@ -60,5 +60,5 @@ def test_the_kept_frames_stand_for_all_of_the_references(name: str) -> None:
         min(distance_bits(bits, view.bits) for view in answer.pdq) <= SAME_FRAME_BITS
         for bits in detailed
     ]
-    assert sum(met) >= 0.8 * len(met)  # 85 % of 19 s by hand, thinned; 99 % and more of others.
+    assert sum(met) >= 0.8 * len(met)  # 85 % of 19 s by hand, thinned; 98 % and more of others.
     assert answer.facts.frames < len(detailed)
