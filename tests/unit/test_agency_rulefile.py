@@ -208,7 +208,7 @@ def test_terms_that_count_take_their_usual_demands() -> None:
     rules = parse_rule_file(text.replace("near: {action: review}", near).encode())
     patches, films = rules.clauses[0].near
     assert (patches.threshold, patches.demand) == (36, (3, 0, 0))
-    assert (films.threshold, films.demand) == (31, (0, 80, 80))
+    assert (films.threshold, films.demand) == (31, (0, 60, 20))
     assert not {Algorithm.PDQ, Algorithm.VPDQ} & set(patches.confirmed_by)
     assert parse_rule_file(dump_rule_file(rules).encode()) == rules
 

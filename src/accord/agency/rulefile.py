@@ -74,7 +74,7 @@ _USUAL_REACH: Final = {
 }
 _USUAL_DEMAND: Final = {
     Algorithm.PATCHES: (PATCH_VOTES, 0, 0),
-    Algorithm.VPDQ: (0, 80, 80),
+    Algorithm.VPDQ: (0, 60, 20),
 }
 _VOTES_MAX: Final = 24
 _AUTOMATIC: Final = {action for action in Action if action.severity > Action.REVIEW.severity}
