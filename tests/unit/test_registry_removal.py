@@ -1,5 +1,7 @@
 """How long a withdrawal takes to the last platform, out of entries alone."""
 
+from dataclasses import replace
+
 import pytest
 
 from accord.ledger.state import COMPROMISES, KEYS, CompromiseRow, KeyRow, Standing
@@ -107,3 +109,18 @@ def test_a_withdrawal_by_a_stolen_key_is_none(world: World) -> None:
     entry = world.withdraw("ada", 0)
     world.put(COMPROMISES, world.key, CompromiseRow(MemberId("ada"), TimeMs(NOW + entry)))
     assert found(world) == ()
+
+
+def test_an_attestation_by_a_stolen_key_closes_nothing(world: World) -> None:
+    entry = world.withdraw("ada", 0)
+    attest(world, entry + 1, DRIVE)
+    world.key = KeyId(b"\x02" * 16)
+    stolen = attest(world, entry + 1)
+    row = CompromiseRow(MemberId(PLATFORM), TimeMs(NOW + stolen + 1))
+    world.put(COMPROMISES, world.key, row)
+    assert not found(world)[0].is_open, "it was not stolen yet"
+    world.put(COMPROMISES, world.key, replace(row, since_ms=TimeMs(NOW + stolen)))
+    assert found(world)[0].is_open
+    world.key = KeyId(b"\x03" * 16)
+    attest(world, entry + 1)
+    assert not found(world)[0].is_open

@@ -1,7 +1,7 @@
 """A scan opens cases of stored files: once for a content, a place and a listing; none is lost."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from accord.scan.bulk_state import BulkState
 from accord.scan.cases.intake import taking_in_stored
 from accord.scan.cases.model import Case
 from accord.scan.cases.quarantine import open_sealed
+from accord.scan.screener import Screened
 from accord.statements.rules import Action, Scope
 from accord.wire.errors import Unavailable
 from cases_kit import IDENTITY, Crashed, Desk
@@ -144,6 +145,25 @@ def test_a_crash_between_case_and_state_loses_and_doubles_nothing(
     assert case.quarantined
     assert world.files() == [f"{case.id}.age"]
     assert case.sightings == 1
+
+
+def test_a_file_that_was_replaced_since_it_matched_is_not_held(
+    scene: Scene, files: Path, world: Desk
+) -> None:
+    keep = taking_in_stored(world.desk)
+
+    def replaced(screened: Screened, place: bytes, read: Callable[[], bytes | None]) -> str | None:
+        (files / "1.jpg").write_bytes(jpeg(2))
+        return keep(screened, place, read)
+
+    list(Scan(scene.screener, STORED, None, replaced).run(walk([files])))
+    (case,) = world.store.cases()
+    assert (case.quarantined, world.files()) == ("", [])
+    (files / "1.jpg").write_bytes(jpeg(1))
+    scan(scene, files, world)
+    (case,) = world.store.cases()
+    assert case.quarantined, "the file that matched is there again"
+    assert world.files() == [f"{case.id}.age"]
 
 
 def test_without_a_place_for_its_case_no_match_is_remembered(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from accord.ledger.apply import check_blob
 from accord.ledger.codes import RejectCode
 from accord.scan.cases.sealed import hearers, seal_feedback, wrap_content_key
-from accord.statements.bodies import Feedback, Role
+from accord.statements.bodies import Feedback, Recipient, Role
 from accord.statements.confidential import load_decrypt_private
 from accord.statements.envelope import Transaction, seal_envelope
 from accord.statements.feedback import (
@@ -165,6 +165,28 @@ def test_a_key_that_the_blob_does_not_commit_to_opens_nothing(world: Consortium)
     raw = encode_record(replace(parsed, wraps=wraps))
     with pytest.raises(Unproven, match=r"feedback.commitment"):
         opened(replace(body, blob_sha256=sha256(raw)), raw, to.member)
+
+
+def test_an_agency_with_two_keys_opens_it_by_whichever_wrap_opens(world: Consortium) -> None:
+    to, public = hearers(world.ledger.state)[0]
+    spare = derived_key(to.member, Role.DECRYPTOR, "spare")
+    spare_id, spare_key = load_decrypt_private(spare.seed)
+    second = (Recipient(to.member, spare_id), spare.public)
+    body, blob = feedback_body(world, WORDS, recipients=sorted([(to, public), second]))
+    keys = keys_of(to.member) | {KeyId(spare_id): spare_key}
+    parsed = parse_feedback_blob(blob)
+    for bad in ({0}, {1}, {0, 1}):
+        wraps = tuple(
+            replace(wrap, wrapped=bytes(len(wrap.wrapped))) if at in bad else wrap
+            for at, wrap in enumerate(parsed.wraps)
+        )
+        raw = encode_record(replace(parsed, wraps=wraps))
+        said = replace(body, blob_sha256=sha256(raw))
+        if len(bad) < 2:
+            assert open_feedback(CHAIN, said, raw, to.member, keys) == WORDS  # type: ignore[arg-type]
+            continue
+        with pytest.raises(Unproven, match=r"feedback.wrap"):
+            open_feedback(CHAIN, said, raw, to.member, keys)  # type: ignore[arg-type]
 
 
 def test_a_blob_is_no_larger_than_its_words(world: Consortium) -> None:

@@ -60,8 +60,8 @@ def removals(entries: Iterable[FoldedEntry], state: Reader) -> tuple[Removal, ..
     """Every withdrawal in log order, by the members as they stand in `state`.
 
     A platform is one that owes its word if it was admitted before the withdrawal and is in a group
-    that one of the batches was released to. A withdrawal by a key that was declared compromised as
-    of then is none.
+    that one of the batches was released to. A withdrawal or an attestation by a key that was
+    declared compromised as of then is none.
     """
     platforms = _members(state)
     groups: dict[int, tuple[GroupId, ...]] = {}
@@ -77,7 +77,7 @@ def removals(entries: Iterable[FoldedEntry], state: Reader) -> tuple[Removal, ..
                 for place, item in enumerate(waiting):
                     owed.setdefault(item.platform, []).append((len(found), place))
                 found.append(_removal(entry, body, waiting))
-            case Attest() as body:
+            case Attest() as body if not _is_void(entry, state):
                 _acknowledge(found, owed.get(body.header.member, []), entry, body.size)
             case _:
                 pass

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,8 @@ from accord.scan.bulk_state import BulkState, Remembered, identity_of, name_of, 
 from accord.scan.cases.intake import TakeInStored
 from accord.scan.contract import Json, decision_fields
 from accord.scan.screener import Running, Screened, Screener
+from accord.statements.rules import Algorithm
+from accord.wire.digests import sha256
 from accord.wire.errors import Unavailable
 from accord.wire.limits import BULK_AHEAD_PER_WORKER, BULK_FLUSH_FILES, BULK_REFRESH_MS
 
@@ -179,7 +182,8 @@ class Scan:
     def _open_case(self, job: _Job, screened: Screened, answer: Json) -> None:
         """The case that the answer leads to stands in it; none, where it needs none."""
         if self._cases is not None and screened.decision.answer is Answer.MATCH:
-            answer["case"] = self._cases(screened, name_of(job.path), lambda: _read(job.path))
+            read = partial(_read, job.path, screened.query)
+            answer["case"] = self._cases(screened, name_of(job.path), read)
 
     def _lacks_case(self, answer: Json) -> bool:
         """Whether a match was found before there was anybody to keep its case."""
@@ -232,13 +236,16 @@ class Scan:
             self._screener.refresh()
 
 
-def _read(path: Path) -> bytes | None:
-    """The file once more; None where it cannot be read any more.
+def _read(path: Path, query: Query) -> bytes | None:
+    """The file once more; None where it cannot be read any more, or is another one than matched:
+    what a reviewer then said of it would be a word about listings that it never met.
 
     GAP(#5): a film of more than 50 MB is not copied into quarantine; it stays where it is.
     """
     data = read_file(path)
-    return data if isinstance(data, bytes) else None
+    if not isinstance(data, bytes):
+        return None
+    return data if (Algorithm.SHA256, sha256(data)) in query.digests else None
 
 
 def default_workers() -> int:

@@ -202,8 +202,8 @@ def open_feedback(
 ) -> tuple[Word, ...] | None:
     """The words, or None where none of the member's `keys` was told.
 
-    Raises: Unproven, for another blob than the statement names, a wrap that does not open or opens
-    to another key than committed, and what does not decrypt; Malformed, for what does not parse.
+    Raises: Unproven, for another blob than the statement names, wraps of which none opens to the
+    key that was committed to, and what does not decrypt; Malformed, for what does not parse.
     """
     if sha256(raw) != body.blob_sha256:
         raise Unproven("confidential.blob_digest")
@@ -217,12 +217,27 @@ def open_feedback(
     ]
     if not ours:
         return None
-    content_key = _open_wrap(chain, blob, *ours[0])
+    content_key = _open_first(chain, blob, ours)
     aad = payload_aad(chain, blob.platform, blob.suite, blob.commitment)
     words = parse_words(unpad(aead_open(derive(content_key, PURPOSE), blob.ciphertext, aad)))
     if len(words) != body.count:
         raise Unproven("confidential.count")
     return words
+
+
+def _open_first(
+    chain: ChainId,
+    blob: FeedbackBlob,
+    ours: Iterable[tuple[MemberWrap, MLKEM768X25519PrivateKey]],
+) -> bytes:
+    """The content key by the first wrap that holds it. Raises: Unproven, the first one's fault."""
+    faults: list[Unproven] = []
+    for wrap, private in ours:
+        try:
+            return _open_wrap(chain, blob, wrap, private)
+        except Unproven as err:
+            faults.append(err)
+    raise faults[0]
 
 
 def _open_wrap(
