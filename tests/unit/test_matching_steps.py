@@ -9,6 +9,7 @@ from accord.fingerprint.types import Fingerprint, Look
 from accord.matching import Answer, Context, Place, Query, build_screen
 from accord.matching.decision import Decision
 from accord.registry import Registry
+from accord.registry.list_version import list_version
 from accord.statements.batch import Listing
 from accord.statements.rules import Action, Algorithm, Near, Step
 from accord.wire.limits import FRAME_BITS_MAX, VARIANT_BITS_MAX
@@ -193,3 +194,56 @@ def test_a_digest_that_others_list_vouches_for_nothing_that_stands_beside_it() -
     assert {who.agency for r in seen.reasons for who in r.certifiers} == {"bea", "cyd"}
     world.endorse("cyd", 0, level=0)
     assert ask(world, Look(patches=b"".join(PATCHES))).answer is Answer.MATCH
+
+
+def test_a_digest_confirms_only_where_it_is_vouched_for_itself() -> None:
+    """One agency alone puts a look-alike's digest beside a fingerprint that two list."""
+    world = World()
+    world.put_platform(("AT",))
+    strict = Near(Algorithm.PDQ, 31, 50, Action.BLOCK, alone=False)
+    world.put_rules("AT", rule_set(replace(clause(agencies=2, level=0), near=(strict,))))
+    other = b"\x05" * 32
+    world.publish("ada", Listing(A1, pdq=pdq_of(1), pdq_quality=90, sha256=other))
+    world.publish("bea", listing(1))
+    frame = (Fingerprint(flip(pdq_of(1), 4), 90),)
+    query = Query(digests=((Algorithm.SHA256, other),), frames=frame)
+    assert decided(world, query).action is Action.REVIEW
+    world.publish("cyd", Listing(A1, sha256=other))
+    assert decided(world, query).action is Action.BLOCK
+
+
+def test_a_film_among_other_pictures_has_its_reasons_and_duties() -> None:
+    world = world_of(PDQ, BY_FILM)
+    film = [Fingerprint(bits, 90) for bits in FRAMES]
+    others = [Fingerprint(pdq_of(7_000 + n), 90) for n in range(10)]
+    members = (1,) * len(film) + (2,) * len(others)
+    frames = (*film, *others)
+    looks = (Look(),) * len(frames)
+    decision = decided(world, Query(frames=frames, looks=looks, members=members, steps=EVERY))
+    assert (decision.answer, decision.members) == (Answer.MATCH, (1,))
+    assert found_by(decision) == [("4/0", "vpdq", 0)]
+    assert (decision.listings, decision.duties.preserve_days) == (1, 90)
+    assert decision.duties.reports
+
+
+@pytest.mark.parametrize("near", [BY_PATCHES, BY_FILM])
+def test_a_clause_by_patches_or_films_alone_is_looked_at(near: Near) -> None:
+    world = world_of(near)
+    assert ask(world, Look()).answer is Answer.NO_MATCH
+
+
+def test_a_list_has_another_version_when_another_value_is_vouched_for() -> None:
+    world = World()
+    world.put_platform(("AT",))
+    world.put_rules("AT", rule_set(replace(clause(agencies=3, level=0), near=(PDQ,))))
+    mixed = Listing(A1, md5=b"\x07" * 16, pdq=pdq_of(1), pdq_quality=90)
+    world.publish("ada", mixed)
+    world.endorse("ben", 0, level=0)
+    world.publish("bea", Listing(A1, md5=b"\x07" * 16))
+    last = world.publish("cyd", listing(1))
+    before = world.obligations()
+    assert ask(world, Look(), frame=pdq_of(1)).answer is Answer.MATCH
+    world.withdraw("cyd", last, 0)
+    after = world.obligations()
+    assert ask(world, Look(), frame=pdq_of(1)).answer is Answer.NO_MATCH
+    assert list_version(after).digest != list_version(before).digest

@@ -1,13 +1,15 @@
 """Patches and frames: with a listing, and added to one that is there already."""
 
+import numpy as np
 import pytest
 
+from accord.ledger.state import COMPROMISES, CompromiseRow
 from accord.registry import registry_digest
 from accord.registry.listings import Snapshot
 from accord.statements.batch import Listing, batch_of, encode_batch, listings_of, parse_batch
 from accord.wire.errors import Malformed
-from accord.wire.ids import ListingRef
-from registry_kit import A1, World, listing, pdq_of
+from accord.wire.ids import KeyId, ListingRef, MemberId, TimeMs
+from registry_kit import A1, World, clause, listing, pdq_of, rule_set
 
 PATCHES = tuple(pdq_of(number) for number in range(100, 124))
 FRAMES = tuple(pdq_of(number) for number in range(200, 203))
@@ -102,3 +104,26 @@ def test_the_digest_of_a_registry_covers_views() -> None:
         world.publish("ada", with_patches(1, count))
     one, other = (registry_digest(world.registry().snapshot()) for world in worlds)
     assert one != other
+
+
+def test_what_was_refused_stays_so_when_a_key_turns_out_stolen() -> None:
+    world = World()
+    world.put_platform(("AT",))
+    world.put_rules("AT", rule_set(clause()))
+    entry = world.publish("ada", listing(1))
+    world.withdraw("ada", entry, 0)
+    more = world.publish("ada", added(entry))
+    thief = KeyId(b"\x09" * 16)
+    world.key, honest = thief, world.key
+    world.withdraw("ada", more, 0)
+    world.key = honest
+    world.put(COMPROMISES, thief, CompromiseRow(MemberId("ada"), TimeMs(0)))
+    assert world.active() == []
+
+
+def test_a_batch_adds_to_none_of_its_own_rows() -> None:
+    world = World()
+    old = world.publish("ada", listing(1))
+    here = len(world.entries)
+    world.publish("ada", added(here, 1), added(old, 0))
+    assert world.registry().snapshot().withdrawn.at(np.arange(3)).tolist() == [False, True, False]

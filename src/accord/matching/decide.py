@@ -37,8 +37,10 @@ from accord.statements.rules import (
     Algorithm,
     Clause,
     Modality,
+    Step,
 )
 from accord.wire.errors import Malformed
+from accord.wire.limits import PDQ_QUALITY_MIN
 
 LOW_QUALITY: Final = "query.low_quality"  # No frame is good enough for a rule's near matching.
 NOT_ASKED: Final = "query.not_asked"  # A clause matches near by algorithms the query lacks.
@@ -159,13 +161,20 @@ def _unseen(share: Obligation, query: Query) -> str | None:
     have = {algorithm for algorithm, _ in query.vectors}
     if query.frames:
         have.add(Algorithm.PDQ)
-    codes = [_unseen_by(active.clause, have, best) for active in share.clauses]
+    kin = {Algorithm.PATCHES} if Step.PATCHES in query.steps else set[Algorithm]()
+    if best >= PDQ_QUALITY_MIN:
+        kin.add(Algorithm.VPDQ)
+    codes = [_unseen_by(active.clause, have, kin, best) for active in share.clauses]
     return next((code for code in codes if code is not None), None)
 
 
-def _unseen_by(clause: Clause, have: Collection[Algorithm], best: int) -> str | None:
-    """Why a clause could not be looked at by any algorithm that it asks."""
+def _unseen_by(
+    clause: Clause, have: Collection[Algorithm], kin: Collection[Algorithm], best: int
+) -> str | None:
+    """Why a clause could not be looked at by any algorithm that it asks. `kin` of PDQ stand for it
+    where a clause asks for nothing else."""
     asked = [near for near in clause.near if near.algorithm in have]
+    asked = asked or [near for near in clause.near if near.algorithm in kin]
     if not clause.near or any(
         near.algorithm not in QUALITY_ALGORITHMS or best >= near.quality_min for near in asked
     ):

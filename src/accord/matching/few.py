@@ -184,17 +184,25 @@ class Few:
             if severity > REVIEW:
                 if disputed:
                     cap = Cap.DISPUTED
-                elif near is not None and not near.alone and not self._agrees(near, row, kept):
+                elif (
+                    near is not None
+                    and not near.alone
+                    and not self._agrees(active, near, row, kept)
+                ):
                     cap = Cap.NEAR_ALONE
             mild = REVIEW if cap is not None else severity
             self._hits.append(_Hit(share, active, found, row, distance, mild, cap, disputed))
 
     def _agrees(
-        self, near: Near, row: int, kept: list[tuple[_Found, list[tuple[int, int]]]]
+        self,
+        active: ActiveClause,
+        near: Near,
+        row: int,
+        kept: list[tuple[_Found, list[tuple[int, int]]]],
     ) -> bool:
-        """Whether a second algorithm agrees: an equal digest, named by the clause or not, or a
-        perceptual match of the same clause."""
-        agreeing = [(found, found.pairs) for found in self._finds if found.is_exact]
+        """Whether a second algorithm agrees: an equal digest that is vouched for, named by the
+        clause or not, or a perceptual match of the same clause."""
+        agreeing = [(f, self._among(active, f)) for f in self._finds if f.is_exact]
         agreeing += [item for item in kept if not item[0].is_exact]
         return any(
             found.of.algorithm in near.confirmed_by and any(row == other for other, _ in pairs)

@@ -92,7 +92,7 @@ def _hits_in(
             keep = _kept(active, found, obligations) if len(found.rows) else None
             if keep is not None and keep.any():
                 kept.append((found, keep))
-        hits += [_hits_of(share, active, item, candidates, kept) for item in kept]
+        hits += [_hits_of(share, active, item, candidates, kept, obligations) for item in kept]
     return hits
 
 
@@ -137,6 +137,7 @@ def _hits_of(
     item: tuple[Candidates, Flags],
     candidates: Sequence[Candidates],
     kept: Sequence[tuple[Candidates, Flags]],
+    obligations: PlatformObligations,
 ) -> _Hits:
     """The actions of what one look-up matched under a clause."""
     found, keep = item
@@ -150,7 +151,7 @@ def _hits_of(
     severity = np.full(len(rows), action.severity, dtype=np.uint8)
     if action.severity > REVIEW:
         if near is not None and not near.alone:
-            confirmed = _confirmed(near, candidates, kept)
+            confirmed = _confirmed(active, near, candidates, kept, obligations)
             cap[~np.isin(rows, confirmed)] = _CAPS.index(Cap.NEAR_ALONE)
         cap[active.status_of(rows) == REVIEW_ONLY] = _CAPS.index(Cap.DISPUTED)
         severity[cap > 0] = REVIEW
@@ -158,12 +159,16 @@ def _hits_of(
 
 
 def _confirmed(
-    near: Near, candidates: Sequence[Candidates], kept: Sequence[tuple[Candidates, Flags]]
+    active: ActiveClause,
+    near: Near,
+    candidates: Sequence[Candidates],
+    kept: Sequence[tuple[Candidates, Flags]],
+    obligations: PlatformObligations,
 ) -> Rows:
-    """The rows on which a second algorithm agrees: an equal digest, named by the clause or not,
-    or a perceptual match of the same clause."""
+    """The rows on which a second algorithm agrees: an equal digest that is vouched for, named by
+    the clause or not, or a perceptual match of the same clause."""
     agreeing = [
-        found.rows
+        found.rows[_vouched_for(active, found, obligations)]
         for found in candidates
         if found.algorithm in EXACT_ALGORITHMS and found.algorithm in near.confirmed_by
     ]

@@ -7,9 +7,12 @@ Source: docs/spec/decisions.md, section 8.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from accord.matching.decision import Answer, Decision, Query, Verdict
+from accord.matching.decision import Answer, Decision, Duties, Query, Reason, Verdict
+from accord.statements.rules import Algorithm
+from accord.wire.ids import ListingRef
+from accord.wire.limits import REASONS_MAX
 
 _Item = TypeVar("_Item")
 _STRICTNESS: Final = (None, Answer.NO_MATCH, Answer.UNDETERMINED, Answer.MATCH)
@@ -64,7 +67,38 @@ def strictest(joint: Decision, numbers: Sequence[int], decisions: Sequence[Decis
             for verdicts in zip(*(decision.verdicts for decision in every), strict=True)
         ),
         members=() if answer is Answer.NO_MATCH else tuple(sorted(decisive)),
+        **_grounds_of(every),
     )
+
+
+def _grounds_of(every: Sequence[Decision]) -> dict[str, Any]:
+    """Reasons and duties of the joint decision, and those that a part alone has: such as a film
+    that is lost among the pictures beside it."""
+    joint = every[0]
+    known = {_named(reason) for reason in joint.reasons}
+    more = {_named(reason): reason for decision in every[1:] for reason in decision.reasons}
+    added = [reason for name, reason in more.items() if name not in known]
+    if not added:
+        return {}
+    reasons = sorted((*joint.reasons, *added), key=lambda reason: -reason.action.severity)
+    hours = [
+        d.duties.report_within_hours for d in every if d.duties.report_within_hours is not None
+    ]
+    return {
+        "reasons": tuple(reasons[:REASONS_MAX]),
+        "truncated": len(reasons) > REASONS_MAX or any(d.truncated for d in every),
+        "listings": max(len({r.ref for r in reasons}), *(d.listings for d in every)),
+        "duties": Duties(
+            reports=tuple(dict.fromkeys(r for d in every for r in d.duties.reports)),
+            report_within_hours=min(hours, default=None),
+            preserve_days=max(d.duties.preserve_days for d in every),
+            user_notices=tuple(dict.fromkeys(n for d in every for n in d.duties.user_notices)),
+        ),
+    }
+
+
+def _named(reason: Reason) -> tuple[str, str, Algorithm, ListingRef]:
+    return reason.jurisdiction, reason.clause, reason.algorithm, reason.ref
 
 
 def _strictest_of(verdicts: Sequence[Verdict]) -> Verdict:

@@ -218,6 +218,7 @@ class Counting:
         reopened = _within(self._bench.void.reopened, rows)
         live[reopened] = reached[reopened]
         live[_within(self._blank, rows)] = False
+        live[_within(snapshot.refused, rows)] = False
         return live
 
     @cached_property

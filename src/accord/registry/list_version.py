@@ -48,6 +48,11 @@ def list_version(
     order = None if ties is None else _by_row(ties)
     if ties is not None and order is not None:
         parts.append(sha256(ties.rows[order].tobytes()).digest())
+        # By which of its values a row is active depends on who said what, not only on that it is.
+        void = obligations.bench.void
+        parts.append(sha256(obligations.snapshot.opinions.entry.tobytes()).digest())
+        parts += [np.packbits(flags).tobytes() for flags in (void.opinions, void.batches)]
+        parts.append(obligations.bench.admitted.to_bytes(8, "big"))
     known = {} if before is None else before.marks
     marks: dict[_Asked, _Marks] = {}
     digests: dict[int, bytes] = {}

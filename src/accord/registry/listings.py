@@ -132,6 +132,7 @@ class Snapshot:
     lineage: object  # The registry that it is of: see `goes_on_from`.
     adding: NDArray[np.int64]  # Rows that add views to an earlier one,
     added_to: NDArray[np.int64]  # and that one, aligned.
+    refused: Rows  # That add views to what cannot take any, ascending: never live.
 
     @property
     def count(self) -> int:
@@ -221,6 +222,7 @@ class Registry:
         self._views = {scheme: GrowingViews(width) for scheme, width in VIEW_WIDTHS.items()}
         self._adding = Growing(np.int64)  # Rows that add views to an earlier one,
         self._added_to = Growing(np.int64)  # and that one, aligned.
+        self._refused = Growing(np.uint32)
 
     @property
     def count(self) -> int:
@@ -326,12 +328,13 @@ class Registry:
             target < 0
             or publisher[target] != publisher[row]
             or _find(self._adding.view(), target) is not None
-            or target == row
+            or target >= self._batch["start"].view()[-1]  # Of this very batch.
             or self._withdrawn[target]
             or self._disputed[target]
         ):
             for flags in self._withdrawn.edit(row, 1):
                 flags[:] = True
+            self._refused.append(row)
             return
         self._adding.append(row)
         self._added_to.append(target)
@@ -444,6 +447,7 @@ class Registry:
             lineage=self._lineage,
             adding=self._adding.view(),
             added_to=self._added_to.view(),
+            refused=self._refused.view(),
         )
 
 

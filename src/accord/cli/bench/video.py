@@ -90,6 +90,7 @@ def run(
 def walk(size: tuple[int, int], seconds: int, first: int = 0) -> Iterator[Image.Image]:
     """Shots of 2 s, each a window that moves over a photograph and comes nearer."""
     frames = _SHOT_S * RATE
+    whole = Image.new("RGB", size)
     for number in range(seconds * RATE):
         shot, place = divmod(number, frames)
         if place == 0:
