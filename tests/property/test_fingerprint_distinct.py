@@ -60,3 +60,14 @@ def test_a_film_without_times_is_thinned_as_well(most: int, count: int) -> None:
         if distinct.is_new(bits):
             distinct.keep(0, bits, number)
     assert 1 <= len(distinct.kept) <= most
+
+
+@given(st.integers(2, 9), st.integers(12, 60))
+def test_a_clock_that_runs_backwards_hides_nothing(most: int, count: int) -> None:
+    times = [0, 4_000, *range(200, 200 + 40 * count, 40)]
+    pauses = [after - before for before, after in pairwise(times)]
+    frames = [
+        (pause, ((1 << 20) - 1) << (20 * (number % 12))) for number, pause in enumerate(pauses)
+    ]
+    assert [number for _, _, number in shown(frames, 12).kept] == list(range(12))
+    assert len(shown(frames, most).kept) > most // 2

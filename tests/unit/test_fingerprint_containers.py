@@ -287,3 +287,10 @@ def test_a_7z_with_too_much_in_it_ends_at_a_limit() -> None:
     answer = seen(large)
     assert [view.bits for view in answer.pdq] == TWINS[:1]
     assert answer.unseen == Unseen(UnhashableCode.ARCHIVE_TOO_LARGE, 2)
+
+
+def test_what_an_archive_holds_is_decoded_exactly_whatever_was_asked() -> None:
+    large = encoded(picture(6, (900, 700)), "JPEG")
+    assert not seen(large, Decoding.SCALED).is_exact
+    for data in (zipped([large]), large + zipped(PICTURES[:1])):
+        assert seen(data, Decoding.SCALED) == seen(data)

@@ -93,3 +93,13 @@ def test_it_goes_under_the_lock() -> None:
     data = ole2({"Workbook": workbook(drawn(PICTURE)["bitmap"])})
     with DecoderPool(1) as pool:
         assert pool.fingerprint(data).pdq == seen(data).pdq
+
+
+@pytest.mark.parametrize("stream", ["Workbook", "Book", "WordDocument", "Current User", "Data"])
+def test_a_stream_that_is_a_picture_is_one_whatever_its_name(stream: str) -> None:
+    jpeg = encoded(PICTURE, "JPEG")
+    assert len(seen(ole2({stream: jpeg})).pdq) == 1
+    assert len(seen(ole2({stream: b"no record" + jpeg})).pdq) == 1
+    encrypted = seen(ole2({"EncryptedPackage": jpeg}))
+    assert len(encrypted.pdq) == 1
+    assert encrypted.unseen == Unseen(UnhashableCode.ARCHIVE_ENCRYPTED, 1)

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 
-from accord.fingerprint import Examined, distance_bits, examine
+from accord.fingerprint import Examined, distance_bits, examine, examine_film
 from accord.fingerprint.source import BytesSource
-from accord.fingerprint.types import UnhashableCode
+from accord.fingerprint.types import UnhashableCode, Unseen
 from accord.fingerprint.video import examine_video
 from accord.fingerprint.video_formats import CODECS, DEMUXERS, video_format_of
 from accord.wire.limits import PDQ_QUALITY_MIN, VIDEO_FRAMES_MAX
@@ -218,3 +218,14 @@ def test_progress_is_told_as_the_film_goes() -> None:
     assert len(told) == len(frames())
     assert told[0] == (0, 3000)
     assert told[-1] == (2960, 3000)
+
+
+def test_a_film_that_is_not_in_memory_tells_of_what_else_it_is() -> None:
+    data = film(frames(), "ts h264")
+    plain = examine_film(BytesSource(data), lambda _done, _of: None)
+    assert isinstance(plain, Examined)
+    assert plain.unseen is None
+    also = data[:150] + b"%PDF-" + data[155:]  # In what fills its first packet.
+    pdf = examine_film(BytesSource(also), lambda _done, _of: None)
+    assert isinstance(pdf, Examined)
+    assert pdf.unseen == Unseen(UnhashableCode.ARCHIVE_NOT_READABLE)

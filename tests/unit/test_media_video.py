@@ -1,5 +1,6 @@
 """Films through real locked workers: every container and codec, damage, and no further call."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -192,3 +193,19 @@ def test_a_broadcast_may_name_itself_in_any_characters(pool: DecoderPool) -> Non
         answer = pool.fingerprint(checked(named, data.rindex(b"\x42\xf0", 0, name)))
         assert isinstance(answer, Fingerprinted)
         assert answer.pdq == whole.pdq
+
+
+def test_films_that_wait_their_turn_keep_no_picture_waiting() -> None:
+    asyncio.run(_pictures_pass_films())
+
+
+async def _pictures_pass_films() -> None:
+    with DecoderPool(2, argv=worker_kit.ARGV, wait_ms=1_500, queue_wait_ms=1_000) as pool:
+        films = [asyncio.create_task(pool.fingerprint_async(of_size(106))) for _ in range(4)]
+        await asyncio.sleep(0)  # All are handed over.
+        started = time.monotonic()
+        answer = await pool.fingerprint_async(b"a")
+        assert isinstance(answer, Unhashable)
+        assert time.monotonic() - started < 0.9
+        assert not any(task.done() for task in films)
+        await asyncio.gather(*films, return_exceptions=True)

@@ -46,7 +46,7 @@ ZIP_END_WITHIN: Final = 22 + 65_535  # The end record and the longest comment.
 _ZIP_ENCRYPTED: Final = 0x1
 _DOCUMENT_PARTS: Final = frozenset({"[Content_Types].xml", "mimetype"})
 _PDF: Final = b"%PDF-"
-_PDF_WITHIN: Final = 1024  # Where readers look for a PDF's beginning.
+HEAD_WITHIN: Final = 1024  # Where a container but a zip begins, a PDF by its readers' custom.
 _MARKUP: Final = (b"<", b"\xef\xbb\xbf<")
 _MIMETYPE: Final = b"application/"
 _MAC_NOTE: Final = b"\x00\x05\x16\x07"
@@ -85,7 +85,7 @@ def containers_of(data: bytes) -> tuple[ContainerName, ...]:
     if packed is not None:
         return (packed,)
     found: list[ContainerName] = []
-    if data.find(_PDF, 0, _PDF_WITHIN) >= 0:
+    if data.find(_PDF, 0, HEAD_WITHIN) >= 0:
         found.append("pdf")
     if has_zip_at_end(data):
         found.append("zip")

@@ -21,6 +21,7 @@ from PIL import IcoImagePlugin, Image, MpoImagePlugin, UnidentifiedImageError
 
 from accord.fingerprint.allowance import Found
 from accord.fingerprint.containers import (
+    HEAD_WITHIN,
     ZIP_END_WITHIN,
     ContainerName,
     containers_of,
@@ -169,7 +170,8 @@ def examine_film(source: Source, tell: Tell) -> Examined | UnhashableCode:
     answer = examine_video(source, tell=tell)
     if not isinstance(answer, Examined) or answer.unseen is not None:
         return answer
-    if has_zip_at_end(source.read(max(0, source.size - ZIP_END_WITHIN), ZIP_END_WITHIN)):
+    end = source.read(max(0, source.size - ZIP_END_WITHIN), ZIP_END_WITHIN)
+    if containers_of(source.read(0, HEAD_WITHIN)) or has_zip_at_end(end):
         return replace(answer, unseen=Unseen(UnhashableCode.ARCHIVE_NOT_READABLE))
     return _second_asked(answer) if is_used() else answer
 
@@ -182,6 +184,8 @@ def _examine(data: bytes, looking: Looking) -> Examined | UnhashableCode:
     containers = containers_of(data)
     if not containers:
         return _examine_file(data, looking)
+    if looking.decoding is Decoding.SCALED:
+        looking.decoding = Decoding.EXACT  # One answer for all members: it says that it is exact.
     # A file may be a picture and an archive: then it is looked at as both.
     head = data[:HEAD_BYTES]
     is_shown = format_of(data) is not None or video_format_of(head) is not None

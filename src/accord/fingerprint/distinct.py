@@ -5,7 +5,7 @@ new: a shot that stands still is one frame, however long. Where a film moves, ea
 that near to one that is kept, so that another copy of it, whose frames lie at other moments, still
 meets them. When there are too many, the least time between two is doubled and the kept ones are
 thinned to it: short films are seen densely, long ones in bounded memory, whatever they say of
-their own length.
+their own length. A clock that runs backwards hides nothing: what comes after is looked at.
 Not here: which frames are decoded (video).
 Source: docs/spec/fingerprint.md, section 17.
 """
@@ -27,14 +27,15 @@ class Distinct(Generic[T]):
     kept: list[tuple[int, int, T]] = field(default_factory=list[tuple[int, int, T]])
     gap_ms: int = GAP_MS
     _due_ms: int = 0
+    _looked_ms: int = 0
 
     def is_due(self, time_ms: int) -> bool:
         """Whether a frame of this moment is looked at: else it costs nothing more."""
-        return time_ms >= self._due_ms or not self.kept
+        return not self._looked_ms <= time_ms < self._due_ms or not self.kept
 
     def looked_at(self, time_ms: int) -> None:
         """A frame of this moment was hashed, whatever came of it."""
-        self._due_ms = time_ms + self.gap_ms
+        self._looked_ms, self._due_ms = time_ms, time_ms + self.gap_ms
 
     def is_new(self, bits: bytes) -> bool:
         """Whether no kept frame is alike."""
@@ -53,7 +54,8 @@ class Distinct(Generic[T]):
         for frame in self.kept:
             if not thinned or frame[0] >= thinned[-1][0] + self.gap_ms:
                 thinned.append(frame)
-        if self.kept[0][0] == self.kept[-1][0]:  # Without times there is nothing to go by.
+        times = [frame[0] for frame in self.kept]
+        if times[0] == times[-1] or times != sorted(times):  # No clock to go by.
             thinned = self.kept[::2]
         self.kept[:] = thinned
         self._due_ms = thinned[-1][0] + self.gap_ms

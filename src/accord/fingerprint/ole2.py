@@ -71,18 +71,23 @@ def _parts_of(stream: _Stream, is_file: Callable[[bytes], bool]) -> Iterator[Par
     match stream.name:
         case "EncryptedPackage" | "EncryptedSummary":
             yield _ENCRYPTED
+            if is_file(data):
+                yield Part(data)
+            return
+        case _ if is_file(data):  # Before the names, which are anybody's to choose.
+            yield Part(data)
             return
         case "WordDocument" if data[11:12] and data[11] & _WORD_ENCRYPTED:
             yield _ENCRYPTED
         case "Current User" if data[12:16] == _SHOW_ENCRYPTED:
             yield _ENCRYPTED
         case "Workbook" | "Book":
-            data, is_encrypted = _drawings_of(data)
+            drawings, is_encrypted = _drawings_of(data)
+            data = drawings or data
             if is_encrypted:
                 yield _ENCRYPTED
-        case _ if is_file(data):
-            yield Part(data)
-            return
+        case _:
+            pass
     yield from pictures_in(data)
 
 

@@ -95,6 +95,10 @@ class DecoderPool:
         self._places = threading.BoundedSemaphore(workers + queue_max)
         self._films = threading.BoundedSemaphore(max(1, workers - 1))
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decoder-pool")
+        # Films that wait for their turn wait beside the pictures, not before them.
+        self._film_threads = ThreadPoolExecutor(
+            workers + queue_max, thread_name_prefix="decoder-pool-films"
+        )
         self._closing = threading.Lock()
         self._is_closed = False
 
@@ -142,8 +146,11 @@ class DecoderPool:
     ) -> Fingerprinted | Unhashable:
         """`fingerprint` for an event loop. Raises: as `fingerprint`."""
         self._enter()
+        threads = self._threads
+        if isinstance(data, StoredFilm) or is_film(data):
+            threads = self._film_threads
         try:
-            work = self._threads.submit(self._fingerprint, data, decoding, digests, steps)
+            work = threads.submit(self._fingerprint, data, decoding, digests, steps)
         except RuntimeError as err:  # Closed between the two lines.
             self._places.release()
             raise Unavailable("media.closed") from err
@@ -162,7 +169,8 @@ class DecoderPool:
             if self._is_closed:
                 return
             self._is_closed = True
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._threads, self._film_threads):
+            threads.shutdown(wait=True, cancel_futures=True)
         for _ in range(self.workers):
             # A file in work ends within its own time limit, so this wait is bounded too.
             slot = self._slots.get()
