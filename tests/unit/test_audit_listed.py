@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from accord.agency.answering import Answered, answer_at, sign_answer
+from accord.agency.answering import Answered, answer_at, place_at, sign_answer
 from accord.audit.listed import (
     AskedValue,
     Place,
@@ -15,10 +15,12 @@ from accord.audit.listed import (
     agreed,
     answer_of,
     check_asked,
+    check_place,
     check_root,
     parse_signed_answer,
     signed_bytes,
 )
+from accord.cli.listed import asked_by, verify_answer
 from accord.client.home import Home, create_home
 from accord.ledger.genesis import encode_genesis
 from accord.ledger.state import KEYS, KeyRow
@@ -169,7 +171,7 @@ def test_agencies_answer_alike_and_each_signs(world: Consortium, tmp_path: Path)
             found = answer_at(replica, None, SALT, asked)
             signed.append(sign_answer(home_of(world, tmp_path, member), found.answer))
             state = replica.state
-    answers = [one.verify(state.get(KEYS, one.key_id)) for one in signed]
+    answers = [one.verify(state.get(KEYS, one.key_id), is_admitted=True) for one in signed]
     assert answers[0] == answers[1] == agreed(answers)
     assert signed[0].signature != signed[1].signature
     check_asked(answers[0], SALT, asked)
@@ -226,13 +228,15 @@ def test_only_an_analyst_or_auditor_of_the_agency_says_it(
     signed = sign_answer(home_of(world, tmp_path, "nl-one"), answer)
     row = replica.state.get(KEYS, signed.key_id)
     assert row is not None
-    assert signed.verify(row) == answer
+    assert signed.verify(row, is_admitted=True) == answer
 
     def code(key: KeyRow | None, one: SignedAnswer = signed) -> str:
         with pytest.raises(Unproven) as refused:
-            one.verify(key)
+            one.verify(key, is_admitted=True)
         return refused.value.code
 
+    with pytest.raises(Unproven, match=r"answer\.agency"):  # Removed since: its keys are not.
+        signed.verify(row, is_admitted=False)
     assert code(None) == "answer.key"
     assert code(replace(row, member=MemberId("ie-two"))) == "answer.key"
     assert code(replace(row, role=Role.GOVERNOR)) == "answer.key"
@@ -262,6 +266,45 @@ def test_an_answer_is_about_this_log_and_this_question(replica: Replica) -> None
         check_asked(answer, bytes(32), asked)
     with pytest.raises(Malformed, match=r"answer\.salt"):
         check_asked(answer, SALT[1:], asked)
+
+
+def test_all_that_an_answer_says_of_the_log_is_held_against_it(replica: Replica) -> None:
+    for size in (replica.size, replica.size - 1):
+        answer = answer_at(replica, size, SALT, [near(ROWS[0].pdq)]).answer
+        place = place_at(replica, size)
+        check_place(answer, place, 1)
+        for wrong in (
+            replace(answer, time_ms=TimeMs(answer.time_ms + 1)),
+            replace(answer, chain=SECOND),
+            replace(answer, groups=()),
+            replace(answer, fold_version=2),
+        ):
+            with pytest.raises(Unproven, match=r"answer\.other_facts"):
+                check_place(wrong, place, 1)
+
+
+def test_a_replica_to_which_nothing_is_released_denies_nothing(
+    world: Consortium, tmp_path: Path
+) -> None:
+    """Its batches count as not released, not as holes: all would look unlisted."""
+    with closing(Replica(tmp_path / "bare", world.founding, None, allow_trial=True)) as bare:
+        bare.sync(ConsortiumSource(world), now_of(world))
+        with pytest.raises(Unavailable, match=r"answer\.holes"):
+            answer_at(bare, None, SALT, [near(ROWS[0].pdq)])
+
+
+@pytest.mark.parametrize("scheme", ["patches", "vpdq"])
+def test_what_is_no_single_value_is_not_asked_about(scheme: str) -> None:
+    with pytest.raises(Malformed, match=r"registry\.value"):
+        AskedValue(Algorithm(scheme), bytes(32))
+    with pytest.raises(Malformed, match=r"registry\.value"):
+        asked_by([f"{scheme}:{'00' * 32}"], None, insecure=False)
+
+
+def test_answering_again_needs_a_home(tmp_path: Path) -> None:
+    options = {"log": "http://127.0.0.1:1", "refold": True, "asked": ["x"], "salt": SALT.hex()}
+    with pytest.raises(Malformed, match=r"--refold with --home"):
+        verify_answer([tmp_path / "none"], **options)  # type: ignore[arg-type]  # Options.
 
 
 def test_a_list_with_holes_denies_nothing() -> None:

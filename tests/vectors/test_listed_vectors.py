@@ -20,7 +20,7 @@ def test_an_answer_reads_and_verifies_as_recorded() -> None:
     assert signed_bytes(signed.agency, signed.answer).hex() == known["signed_bytes"]
     public = bytes.fromhex(known["public_key"])
     key = KeyRow(signed.agency, Role.ANALYST, OperatorId("ann"), public, TimeMs(0), None)
-    answer = signed.verify(key)
+    answer = signed.verify(key, is_admitted=True)
     asked = [
         AskedValue(
             Algorithm(one["scheme"]),

@@ -21,8 +21,9 @@ from accord.ledger.membership import parameters
 from accord.registry import FOLD_VERSION, Registry
 from accord.replica.replica import Replica
 from accord.statements.bodies import Role
+from accord.statements.entries import parse_entry
 from accord.wire.errors import Malformed, Unavailable
-from accord.wire.ids import ListingRef
+from accord.wire.ids import AGENCIES, ListingRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +39,34 @@ def answer_at(
 ) -> Answered:
     """The answer at a size that a quorum signed or that lies before one; None: the newest.
 
-    Raises: Malformed, for a size that is not there; Unavailable, for a list with holes, another
-    fold version, no checkpoint yet.
+    Raises: Malformed, for a size that is not there; Unavailable, for a list with holes or one that
+    opens to no agency here, another fold version, no checkpoint yet.
     """
     checkpoint = replica.checkpoint
     if checkpoint is None:
         raise Unavailable("answer.no_ledger", mend="accord follow --once")
+    if AGENCIES not in replica.groups:  # Nothing is released to it: all would look unlisted.
+        mend = "answer from an agency's home that has its decryptor key"
+        raise Unavailable("answer.holes", wanted=AGENCIES, mend=mend)
     voted = parameters(replica.state).fold_version
     if voted != FOLD_VERSION:
         raise Unavailable("registry.fold_version", wanted=voted, have=FOLD_VERSION)
     at = checkpoint.size if size is None else size
     if not 0 < at <= checkpoint.size:
         raise Malformed("answer.size", got=at, newest=checkpoint.size)
-    registry, time_ms = Registry(), replica.founding.genesis.time_ms
+    registry = Registry()
     for entry in replica.folded():
         if entry.index >= at:
             break
         registry.fold(entry)
-        time_ms = entry.time_ms
-    place = Place(replica.founding.chain_at(at - 1), at, replica.root_at(at), time_ms)
+    place = place_at(replica, at)
     return Answered(*answer_of(registry.snapshot(), place, FOLD_VERSION, salt, asked))
+
+
+def place_at(replica: Replica, size: int) -> Place:
+    """What a verified log says of its own first `size` entries, of which there is one at least."""
+    time_ms = parse_entry(replica.leaves(size - 1, size)[0]).time_ms
+    return Place(replica.founding.chain_at(size - 1), size, replica.root_at(size), time_ms)
 
 
 def sign_answer(home: Home, answer: ListAnswer, operator: str | None = None) -> SignedAnswer:

@@ -43,7 +43,11 @@ class AskedValue:
     distance: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.value) != WIDTHS[self.scheme.value]:
+        width = WIDTHS.get(self.scheme.value)
+        if width is None:  # What a rule matches by, and no single value: of squares, of frames.
+            mend = "ask about the pdq of each part, or the file itself"
+            raise Malformed("registry.value", scheme=self.scheme.value, mend=mend)
+        if len(self.value) != width:
             raise Malformed("registry.value", scheme=self.scheme.value, size=len(self.value))
         check_reach(self.scheme, self.metric, self.distance)
 
@@ -101,13 +105,17 @@ class SignedAnswer:
             raise Malformed("answer.form")
         return dump_json({"format": FORMAT, **fields})
 
-    def verify(self, key: KeyRow | None) -> ListAnswer:
-        """The answer, seen to be the agency's own. `key` is the ledger's row of `key_id`.
+    def verify(self, key: KeyRow | None, *, is_admitted: bool) -> ListAnswer:
+        """The answer, seen to be the agency's own. `key` is the ledger's row of `key_id`;
+        `is_admitted`: whether the agency is in good standing there.
 
-        Raises: Unproven with `answer.key` (not a key of that agency that may say this),
+        Raises: Unproven with `answer.agency` (suspended, removed, or none), `answer.key` (not a
+        key of that agency that may say this),
         `answer.key_revoked` (its thief dates it as he likes: ask the agency to sign again),
         `key.signature`.
         """
+        if not is_admitted:
+            raise Unproven("answer.agency", agency=self.agency)
         if key is None or key.member != self.agency or key.role not in ANSWERING_ROLES:
             raise Unproven("answer.key", agency=self.agency, key=self.key_id.hex()[:8])
         if key.revoked_ms is not None:
@@ -200,6 +208,22 @@ def check_root(answer: ListAnswer, size: int, root_at: Callable[[int], bytes]) -
         raise Unavailable("answer.ahead", size=answer.size, have=size, mend="accord follow --once")
     if root_at(answer.size) != answer.root:
         raise Unproven("answer.other_log", size=answer.size)
+
+
+def check_place(answer: ListAnswer, place: Place, fold_version: int) -> None:
+    """Hold all else that an answer says of the log against that log, as `place` tells it.
+
+    `fold_version`: the one in force. Raises: Unproven with `answer.other_facts`.
+    """
+    pairs = {
+        "chain": (answer.chain, place.chain),
+        "time_ms": (answer.time_ms, place.time_ms),
+        "fold_version": (answer.fold_version, fold_version),
+        "groups": (answer.groups, (AGENCIES,)),
+    }
+    wrong = [name for name, (said, true) in pairs.items() if said != true]
+    if wrong:
+        raise Unproven("answer.other_facts", size=place.size, fields=", ".join(wrong))
 
 
 def agreed(answers: Sequence[ListAnswer]) -> ListAnswer:

@@ -21,6 +21,7 @@ from accord.cli.options import HomeOption, InsecureDecoder, Json, Trial
 from accord.client.files import write_durably
 from accord.client.home import open_home
 from accord.client.http import NodeClient
+from accord.ledger.membership import agency, parameters
 from accord.ledger.state import KEYS
 from accord.replica.replica import Replica, sync_any
 from accord.statements.rules import METRICS, Algorithm, Metric
@@ -172,19 +173,16 @@ def verify_answer(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     as_json: Json = False,
 ) -> None:
     from accord.agency.answering import answer_at  # noqa: PLC0415  (numpy: slow to load)
-    from accord.audit.listed import agreed, check_asked, check_root  # noqa: PLC0415
+    from accord.audit.listed import agreed, check_asked  # noqa: PLC0415
 
     if bool(asked) != bool(salt) or (refold and not asked):
         raise Malformed("cli.answer", mend="--asked and --salt go together; --refold needs them")
+    if refold and log is not None:  # A log alone opens no batch: all would look unlisted.
+        raise Malformed("cli.answer", mend="--refold with --home of an agency, not with --log")
     question = asked_by(asked or [], distance, insecure_decoder)
     signed = [_read(file) for file in files]
     with _a_log(home, log, genesis, trial, no_sync) as replica:
-        answers: list[ListAnswer] = []
-        for one in signed:
-            answer = one.verify(replica.state.get(KEYS, one.key_id))
-            check_root(answer, replica.size, replica.root_at)
-            answers.append(answer)
-        answer = agreed(answers)
+        answer = agreed([_proven(one, replica) for one in signed])
         if question:
             check_asked(answer, parse_salt(salt), question)
         if refold:
@@ -203,6 +201,18 @@ def verify_answer(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     tell(as_json, said, "\n".join(lines))
     if not answer.is_clean:
         raise typer.Exit(EXIT_LISTED)
+
+
+def _proven(signed: "SignedAnswer", replica: Replica) -> "ListAnswer":
+    """What it says, held against a verified log. Raises: Unproven, Unavailable."""
+    from accord.agency.answering import place_at  # noqa: PLC0415  (numpy: slow to load)
+    from accord.audit.listed import check_place, check_root  # noqa: PLC0415
+
+    is_admitted = agency(replica.state, signed.agency) is not None
+    answer = signed.verify(replica.state.get(KEYS, signed.key_id), is_admitted=is_admitted)
+    check_root(answer, replica.size, replica.root_at)
+    check_place(answer, place_at(replica, answer.size), parameters(replica.state).fold_version)
+    return answer
 
 
 def parse_salt(text: str) -> bytes:

@@ -47,7 +47,7 @@ def rows_within(
     Of a PDQ also the rows of which a patch or a frame is. Raises: Malformed, for a value or a
     distance that cannot be.
     """
-    if len(value) != WIDTHS[scheme.value]:
+    if len(value) != WIDTHS.get(scheme.value):
         raise Malformed("registry.value", scheme=scheme.value, size=len(value))
     check_reach(scheme, metric, distance)
     column = snapshot.values[scheme.value]
