@@ -98,8 +98,9 @@ def demo(
 
     failed = False
     world = World(place, _drive_source(), is_network=engine is EngineName.COMETBFT)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)  # The story's processes end with it, whoever ends it.
+    # The story's processes end with it, whoever ends it. A shell's background job ignores SIGINT.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, _interrupt)
     try:
         with world:
             story = Story(world)
