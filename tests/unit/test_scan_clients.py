@@ -70,6 +70,15 @@ def test_a_minute_fills_evenly_and_says_when_to_come_again(clients: Clients) -> 
     assert used(clients) == Used(MemberId("small"), 20_000, 7, 7, 0, 0, 3)
 
 
+def test_processes_whose_clocks_differ_fill_no_time_in_twice(clients: Clients) -> None:
+    for number in range(6):
+        clients.admit(proven(number), NOON)
+    ahead, behind = TimeMs(NOON + 10_000), NOON
+    clients.admit(proven(6), ahead)
+    assert code(clients.admit, proven(7), behind) == "clients.rate"
+    assert code(clients.admit, proven(8), ahead) == "clients.rate"
+
+
 def test_a_day_has_its_quota_also_after_a_restart(clients: Clients, path: Path) -> None:
     now = NOON
     for number in range(10):
@@ -190,8 +199,7 @@ def test_climbing_towards_one_listing_ends_before_a_person(clients: Clients) -> 
             TimeMs(at_ms),
             is_match=True,
             is_undetermined=False,
-            asked=b"%d" % asked,
-            near=listings,
+            near={listing: [b"%d" % asked] for listing in listings},
         )
 
     assert not any(near(number, f"{number}/0") for number in range(20))  # Many listings, each once.
@@ -210,7 +218,7 @@ def test_climbing_towards_one_listing_ends_before_a_person(clients: Clients) -> 
 def test_no_value_and_no_listing_is_in_the_file(clients: Clients, path: Path) -> None:
     one = clients.admit(proven(0), NOON)
     value = b"a fingerprint of 32 bytes' width"
-    clients.note(one, NOON, is_match=True, is_undetermined=False, asked=value, near=["12345/678"])
+    clients.note(one, NOON, is_match=True, is_undetermined=False, near={"12345/678": [value]})
     clients.close()
     raw = path.read_bytes()
     assert value not in raw

@@ -193,6 +193,25 @@ def test_an_archive_costs_as_many_fingerprints_as_it_holds(scene: Scene, clients
     assert (used.lookups, used.fingerprints) == (2, 8)
 
 
+def test_each_fingerprint_that_matches_is_a_probe_and_what_trips_is_not_told(
+    scene: Scene, clients: Clients
+) -> None:
+    async def what(client: httpx.AsyncClient) -> None:
+        hit = (await look(client, scene, jpeg(1))).json()
+        bits = int(hit["fingerprints"]["pdq"][0]["bits"], 16)
+        far = (1 << 256) - 1
+        for mask, status in ((far, 200), (0, 403)):  # Only the first of the one is near.
+            values = [bits, *(bits ^ mask ^ (1 << n) for n in range(55))]
+            frames = [{"bits": f"{value:064x}", "quality": 100} for value in values]
+            asked = json.dumps({"fingerprints": {"pdq": frames}}).encode()
+            answer = await look(client, scene, asked)
+            assert answer.status_code == status, answer.text
+        assert answer.json()["error"]["code"] == "clients.held"
+        assert "decision" not in answer.text
+
+    talk(scene, clients, what)
+
+
 def test_what_the_client_asks_is_signed_and_its_answers_are_read(tmp_path: Path) -> None:
     file = tmp_path / "small.key"
     made = store_client_key(file)

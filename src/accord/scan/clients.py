@@ -14,7 +14,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -270,21 +270,20 @@ class Clients:
         *,
         is_match: bool,
         is_undetermined: bool,
-        asked: bytes,
-        near: Sequence[str],
+        near: Mapping[str, Sequence[bytes]],
     ) -> bool:
-        """What came of a look-up. `near`: the listings that fingerprints, and not digests, matched;
-        `asked`: those fingerprints. Whether the client is held from now on."""
+        """What came of a look-up. `near`: the listings that fingerprints, and not digests, matched,
+        each with those fingerprints. Whether the client is held from now on."""
         with self._transaction() as db:
             _count(db, client, now_ms, matches=is_match, undetermined=is_undetermined)
             most = 0
             if near:
                 old = (client.name, now_ms - LOOKUP_PROBES_MS)
                 db.execute("DELETE FROM probes WHERE client = ? AND at_ms <= ?", old)
-            for listing in near:
+            for listing, asked in near.items():
                 key = (client.name, self._mac(listing.encode()))
-                row = (*key, self._mac(asked), now_ms)
-                db.execute("INSERT OR IGNORE INTO probes VALUES (?, ?, ?, ?)", row)
+                rows = [(*key, self._mac(one), now_ms) for one in asked]
+                db.executemany("INSERT OR IGNORE INTO probes VALUES (?, ?, ?, ?)", rows)
                 sql = "SELECT count(*) FROM probes WHERE client = ? AND listing = ?"
                 most = max(most, int(db.execute(sql, key).fetchone()[0]))
             if most <= client.terms.probes_max:
@@ -365,7 +364,7 @@ def _client_of(row: Sequence[Any]) -> Client:
 
 def _over_rate(db: sqlite3.Connection, client: Client, now_ms: TimeMs) -> Unavailable | None:
     """A bucket that holds a minute's requests and fills evenly. A clock that was set back fills
-    nothing."""
+    nothing; by up to a minute it is another process's, and no time is filled in twice."""
     row = db.execute("SELECT left, at_ms FROM rates WHERE client = ?", (client.name,)).fetchone()
     most = client.terms.per_minute
     left, at_ms = (float(most), now_ms) if row is None else row
@@ -373,7 +372,8 @@ def _over_rate(db: sqlite3.Connection, client: Client, now_ms: TimeMs) -> Unavai
     refused = left < 1
     if not refused:
         left -= 1
-    db.execute("INSERT OR REPLACE INTO rates VALUES (?, ?, ?)", (client.name, left, now_ms))
+    until_ms = max(at_ms, now_ms) if at_ms - now_ms <= MINUTE_MS else now_ms
+    db.execute("INSERT OR REPLACE INTO rates VALUES (?, ?, ?)", (client.name, left, until_ms))
     if not refused:
         return None
     wait_s = -(-int((1 - left) * MINUTE_MS / most) // 1000)

@@ -157,6 +157,7 @@ class Gateway:
             await asyncio.to_thread(lookup.charge, screened.query, is_due=True)
         if await asyncio.to_thread(lookup.note, screened):
             diagnostics.warning("client %s is held: see accord clients usage", name)
+            raise Unproven("clients.held", client=name)  # What tripped it is not told either.
         return screened
 
     def _count(self, screened: Screened, took_s: float) -> None:

@@ -18,8 +18,10 @@ from accord.matching.decision import Answer
 from accord.scan.clients import Client, Clients
 from accord.scan.contract import Asked, Json, answer_view
 from accord.scan.screener import Clock, Screened
-from accord.statements.rules import EXACT_ALGORITHMS
+from accord.statements.rules import EXACT_ALGORITHMS, Algorithm
 from accord.wire.errors import Malformed
+from accord.wire.ids import ListingRef
+from accord.wire.limits import PDQ_THRESHOLD_MAX
 
 _TOLD: Final = frozenset(
     {
@@ -87,17 +89,31 @@ class Lookup:
 
     def note(self, screened: Screened) -> bool:
         """Count what came of it. Whether the client is held from now on."""
-        decision, query = screened.decision, screened.query
+        decision = screened.decision
         near = {r.ref for r in decision.reasons if r.algorithm not in EXACT_ALGORITHMS}
-        asked = b"".join([frame.bits for frame in query.frames] + [v for _, v in query.vectors])
         return self.lookups.clients.note(
             self.client,
             self.lookups.clock(),
             is_match=decision.answer is Answer.MATCH,
             is_undetermined=decision.answer is Answer.UNDETERMINED,
-            asked=asked,
-            near=[str(ref) for ref in sorted(near)],
+            near={str(ref): _probes(screened, ref) for ref in sorted(near)},
         )
+
+
+def _probes(screened: Screened, ref: ListingRef) -> list[bytes]:
+    """The fingerprints of a query within reach of a listing's own; all as one, where it matched
+    otherwise: turned, by its parts, by PhotoDNA."""
+    query, snapshot = screened.query, screened.running.obligations.snapshot
+    row = snapshot.row_of(ref)
+    value = None if row is None else snapshot.values[Algorithm.PDQ].value_of(row)
+    bits = sorted({frame.bits for frame in query.frames})
+    if value is not None:
+        here = int.from_bytes(value)
+        away = [(here ^ int.from_bytes(one)).bit_count() for one in bits]
+        near = [one for one, n in zip(bits, away, strict=True) if n <= PDQ_THRESHOLD_MAX]
+        if near:
+            return near
+    return [b"".join(bits + [vector for _, vector in query.vectors])]
 
 
 def lookup_view(screened: Screened) -> Json:

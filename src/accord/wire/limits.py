@@ -176,9 +176,9 @@ LOOKUPS_MINUTE: Final = 60  # Requests of one client, if its operator says nothi
 LOOKUPS_DAY: Final = 20_000  # Its fingerprints in a day: a small forum has some thousand uploads.
 LOOKUPS_MAX: Final = 10_000_000  # The most that either may be.
 LOOKUP_CLIENTS_MAX: Final = 4_096  # Clients of one gateway.
-# Different fingerprints of one client that matched one listing within the memory. At the edge of a
-# reach of 31 bits, 32 matches name every bit that differs: half as many.
-LOOKUP_PROBES_MAX: Final = 16
+# Different fingerprints of one client that matched one listing within the memory. With pairs of
+# flipped bits about 17 matches name every bit that differs: half as many.
+LOOKUP_PROBES_MAX: Final = 8
 LOOKUP_PROBES_MS: Final = 2_592_000_000  # That memory: 30 days.
 # Uploads match once in thousands. Below so many matches a day a share says nothing.
 LOOKUP_ALARM_MATCHES_MIN: Final = 20
