@@ -140,7 +140,7 @@ def warm_up() -> None:
     examine(scaled_sample(), Decoding.SCALED)
     examine(scaled_sample(96), Decoding.LISTING)  # Small: it takes a second for a large one.
     examine(scaled_sample(96), steps=frozenset(Step))
-    np.ones((256, 256)) @ np.ones(256)  # Linear algebra takes its memory at first use.
+    _ = np.ones((256, 256)) @ np.ones(256)  # Linear algebra takes its memory at first use.
     examine_film(BytesSource(FILM), _say_no_more)
     srgb = ImageCms.createProfile("sRGB")  # Colour management is loaded now, not by a hostile file.
     ImageCms.profileToProfile(Image.new("RGB", (1, 1)), srgb, srgb)
