@@ -296,10 +296,8 @@ def _a_log(
     home: Path | None, log: str | None, genesis: Path | None, trial: bool, no_sync: bool
 ) -> Iterator[Replica]:
     """A verified log: a home's copy, or one made now from any node or mirror."""
-    if (home is None) == (log is None):
-        raise Malformed("cli.answer", mend="either --home or --log")
     with ExitStack() as stack:
-        if home is not None:
+        if home is not None and log is None:
             opened = open_home(home)
             replica = stack.enter_context(closing(open_replica(opened, trial)))
             if not no_sync:
@@ -307,7 +305,7 @@ def _a_log(
                     sync_any(replica, stack.enter_context(connected(opened)), now_ms())
                 except Unavailable as err:
                     sys.stderr.write(f"accord: no node answered ({err.code}); the log as it is\n")
-        elif log is not None:
+        elif log is not None and home is None:
             client = stack.enter_context(NodeClient(log))
             if genesis is None:
                 raise Malformed("cli.answer", mend="--genesis FILE, which you have from elsewhere")
@@ -316,6 +314,8 @@ def _a_log(
             replica = Replica(where, founding, None, allow_trial=trial)
             stack.enter_context(closing(replica))
             replica.sync(client, now_ms())
+        else:
+            raise Malformed("cli.answer", mend="either --home or --log")
         yield replica
 
 
