@@ -367,8 +367,13 @@ def lay_out(directory: Path) -> Path:
         for photo in photos:
             (folder / kind / photo.file).write_bytes(photo.read())
             if kind.startswith("blocked"):
-                copies = altered(photo.read()) | taken_apart(photo.read())
-                for what, raw in copies.items():
-                    name = f"{photo.name}-{what.replace(' %', '').replace(' ', '-')}.jpg"
-                    (folder / kind / name).write_bytes(raw)
+                _lay_copies(folder / kind, photo, altered(photo.read()))
+                _lay_copies(folder / "found-in-NL-by-its-parts", photo, taken_apart(photo.read()))
     return folder
+
+
+def _lay_copies(folder: Path, photo: Photo, copies: dict[str, bytes]) -> None:
+    folder.mkdir(exist_ok=True)
+    for what, raw in copies.items():
+        name = f"{photo.name}-{what.replace(' %', '').replace(' ', '-')}.jpg"
+        (folder / name).write_bytes(raw)
