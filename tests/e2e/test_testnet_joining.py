@@ -256,7 +256,7 @@ def test_who_lies_to_a_joining_node_is_passed_over(world: World) -> None:
     said = len(world.said(last))
     with world.cluster.load():
         world.cluster.restart(last)
-        wait_for(lambda: world.cluster.status()[last].height > 0, 90)
+        wait_for(lambda: world.cluster.status()[last].height > 0, 240)
     told = world.said(last)[said:]
     assert "is asked for elsewhere: snapshot.chunk" in told
     assert "is passed over: snapshot.other_state" in told
