@@ -121,7 +121,7 @@ class Story:
                 ok, detail = True, act()
             except StepFailed as err:
                 ok, detail = False, str(err)
-            except Exception as err:
+            except Exception as err:  # The story's top loop: the report says what failed.
                 ok, detail = False, f"{type(err).__name__}: {err}"
             done.append(Step(name, ok, round(time.monotonic() - began, 3), detail))
             tell(done[-1])
