@@ -1,6 +1,9 @@
 """Cases, desks over real files, and a disk that fails where a test says."""
 
-from collections.abc import Callable
+import io
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from accord.client.home import create_home, new_key
 from accord.ledger.genesis import encode_genesis
 from accord.scan.cases.desk import CaseDesk, Signer
 from accord.scan.cases.model import DAY_MS, HOUR_MS, Case, State
-from accord.scan.cases.quarantine import NamedKey, Quarantine
+from accord.scan.cases.quarantine import NamedKey, Quarantine, unseal
 from accord.scan.cases.store import CaseStore
 from accord.statements.bodies import Role
 from accord.wire.ids import ChainId, MemberId, OperatorId, TimeMs
@@ -31,6 +34,24 @@ def platform_home(directory: Path) -> Path:
     genesis = encode_genesis(founding.genesis)
     path = directory / "home"
     return create_home(path, "platform", MemberId("cloud"), genesis, (), keys).path
+
+
+def open_sealed(sealed: bytes, identity: str) -> bytes:
+    """What was put into quarantine. Raises: as `unseal`."""
+    out = io.BytesIO()
+    unseal(io.BytesIO(sealed), out, identity)
+    return out.getvalue()
+
+
+@contextmanager
+def full_disk(bytes_max: int) -> Iterator[None]:
+    """No file of this process grows beyond that: a disk that refuses to take more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class Crashed(Exception):

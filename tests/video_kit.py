@@ -1,8 +1,11 @@
 """Benign films for tests: a slow walk over procedural pictures, or photographs of things."""
 
+import hashlib
 import io
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Final
 
 import av
@@ -96,6 +99,17 @@ def film(
         assert stream is not None
         container.mux(stream.encode(None))
     return out.getvalue()
+
+
+def write_large(path: Path, data: bytes, size: int) -> str:
+    """An mp4 grown to `size` by a box that nobody reads, of which a disk keeps no bytes; its
+    SHA-256 in hex."""
+    spare = size - len(data)
+    with path.open("wb") as file:
+        file.write(data + struct.pack(">I4s", spare, b"free"))
+        file.truncate(size)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def letterboxed(frames: Iterable[Image.Image], size: tuple[int, int]) -> Iterator[Image.Image]:

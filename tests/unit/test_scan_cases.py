@@ -12,7 +12,7 @@ import pytest
 
 from accord.scan.cases.certificate import verify_certificate
 from accord.scan.cases.model import DAY_MS, HOUR_MS, Case, Disposition, Finding, State, TaskKind
-from accord.scan.cases.quarantine import NamedKey, Quarantine, open_sealed
+from accord.scan.cases.quarantine import NamedKey, Quarantine
 from accord.scan.cases.settings import Sending, load_settings
 from accord.scan.cases.store import CaseStore, Deed
 from accord.wire.errors import AccordError, Malformed, Unproven
@@ -27,6 +27,7 @@ from cases_kit import (
     Desk,
     case_of,
     match,
+    open_sealed,
     platform_home,
 )
 from command_kit import refused, run, told
@@ -53,6 +54,11 @@ def reported(world: Desk, case_id: str = "c1") -> None:
     assert world.store.finish_task(case_id, TaskKind.REPORT, "US NCMEC", deed)
 
 
+def revealed(world: Desk) -> bytes:
+    with world.desk.reveal("c1", "rev-1") as sealed:
+        return open_sealed(sealed.read(), str(IDENTITY))
+
+
 def test_a_case_is_kept_with_its_file_which_only_the_named_key_opens(world: Desk) -> None:
     kept = world.desk.take_in(case_of(), ["12/3"], FILE)
     assert kept.quarantined
@@ -71,7 +77,7 @@ def test_a_file_that_was_changed_is_not_handed_out(world: Desk) -> None:
     with pytest.raises(Malformed, match=r"cases\.not_claimed"):
         world.desk.reveal("c1", "rev-1")
     world.desk.claim("c1", "rev-1")
-    assert open_sealed(world.desk.reveal("c1", "rev-1"), str(IDENTITY)) == FILE
+    assert revealed(world) == FILE
     assert world.store.trail("c1")[-1]["what"] == "file taken"
     (world.directory / "quarantine/c1.age").write_bytes(b"other")
     with pytest.raises(Unproven, match=r"cases\.quarantine_changed"):

@@ -10,10 +10,9 @@ import pytest
 
 from accord.matching.local import Allowed, LocalLayer
 from accord.scan.cases.intake import taking_in
-from accord.scan.cases.quarantine import open_sealed
 from accord.scan.gateway import Gateway, create_app
 from accord.scan.local_file import Local
-from cases_kit import IDENTITY, Crashed, Desk
+from cases_kit import IDENTITY, Crashed, Desk, open_sealed
 from scan_kit import Scene, jpeg, looked_at
 
 

@@ -12,11 +12,11 @@ from accord.scan.bulk import FileAnswer, How, Scan
 from accord.scan.bulk_state import BulkState
 from accord.scan.cases.intake import taking_in_stored
 from accord.scan.cases.model import Case
-from accord.scan.cases.quarantine import open_sealed
+from accord.scan.cases.quarantine import Held
 from accord.scan.screener import Screened
 from accord.statements.rules import Action, Scope
 from accord.wire.errors import Unavailable
-from cases_kit import IDENTITY, Crashed, Desk
+from cases_kit import IDENTITY, Crashed, Desk, open_sealed
 from scan_kit import Scene, jpeg
 
 STORED = Context(scope=Scope.STORED)
@@ -25,6 +25,7 @@ STEPS = [
     "after trail",
     "before open",
     "after open",
+    "after sealing",
     "after file",
     "before quarantined",
     "after quarantined",
@@ -152,7 +153,7 @@ def test_a_file_that_was_replaced_since_it_matched_is_not_held(
 ) -> None:
     keep = taking_in_stored(world.desk)
 
-    def replaced(screened: Screened, place: bytes, read: Callable[[], bytes | None]) -> str | None:
+    def replaced(screened: Screened, place: bytes, read: Callable[[], Held | None]) -> str | None:
         (files / "1.jpg").write_bytes(jpeg(2))
         return keep(screened, place, read)
 

@@ -1,5 +1,6 @@
 """`accord cases`: a platform's review queue at the command line."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from accord.cli.assemble import now_ms
 from accord.cli.governance import tell
 from accord.cli.options import HomeOption, Json
 from accord.cli.platform import PANEL
-from accord.client.files import write_durably
+from accord.client.files import written_durably
 from accord.client.home import Home, open_home
 from accord.statements.bodies import Role
 from accord.wire.errors import Malformed
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from accord.scan.cases.desk import CaseDesk
     from accord.scan.cases.model import Case
 
+_COPY_BYTES = 1 << 20  # A film of any size is written in parts.
 cases_app = typer.Typer(no_args_is_help=True, help="Matches that a person has to look at.")
 
 CaseArg = Annotated[str, typer.Argument(metavar="CASE", help="As `accord cases list` names it.")]
@@ -232,16 +234,22 @@ def extract(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    from accord.scan.cases.quarantine import open_sealed  # noqa: PLC0415
+    from accord.scan.cases.quarantine import unseal  # noqa: PLC0415
 
     if out.exists():
         raise Malformed("cases.exists", path=str(out), mend="another --out")
-    with opened(home) as (_, desk):
-        data = desk.reveal(case, reviewer)
-    if identity is not None:
-        data = open_sealed(data, identity.read_text())
-    write_durably(out, data, mode=0o600)
-    tell(as_json, {"case": case, "out": str(out), "bytes": len(data)}, f"{out}: {len(data)} bytes")
+    key = None if identity is None else identity.read_text()
+    with (
+        opened(home) as (_, desk),
+        desk.reveal(case, reviewer) as sealed,
+        written_durably(out, mode=0o600) as file,
+    ):
+        if key is None:
+            shutil.copyfileobj(sealed, file, _COPY_BYTES)
+        else:
+            unseal(sealed, file, key)
+        size = file.tell()
+    tell(as_json, {"case": case, "out": str(out), "bytes": size}, f"{out}: {size} bytes")
 
 
 def dispose(  # noqa: PLR0913, PLR0917  (each is an option of the command)

@@ -10,10 +10,10 @@ Source: docs/spec/fingerprint.md, section 9; docs/adr/0014-films-by-question.md.
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from accord.fingerprint.containers import containers_of
 from accord.fingerprint.video_formats import HEAD_BYTES, video_format_of
@@ -102,6 +102,14 @@ class AskedSource:
         if len(self._kept) > _BLOCKS_KEPT:
             self._kept.popitem(last=False)
         return found
+
+
+class LargeFilm(Protocol):
+    """A film that is not in memory."""
+
+    def opened(self) -> "AbstractContextManager[OpenFilm]":
+        """Raises: SourceFailed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,10 @@ from typing import Final
 from accord.fingerprint import Unhashable, UnhashableCode
 from accord.matching import Context, Query, query_of
 from accord.matching.decision import Answer
-from accord.media import Unlisted, read_file
+from accord.media import StoredFilm, Unlisted, read_file
 from accord.scan.bulk_state import BulkState, Remembered, identity_of, name_of, version_of
 from accord.scan.cases.intake import TakeInStored
+from accord.scan.cases.quarantine import Held, Lying
 from accord.scan.contract import Json, decision_fields
 from accord.scan.screener import Running, Screened, Screener
 from accord.statements.rules import Algorithm
@@ -236,16 +237,18 @@ class Scan:
             self._screener.refresh()
 
 
-def _read(path: Path, query: Query) -> bytes | None:
+def _read(path: Path, query: Query) -> Held | None:
     """The file once more; None where it cannot be read any more, or is another one than matched:
-    what a reviewer then said of it would be a word about listings that it never met.
-
-    GAP(#5): a film of more than 50 MB is not copied into quarantine; it stays where it is.
+    what a reviewer then said of it would be a word about listings that it never met. A film is
+    compared while it is encrypted, since it is read only once.
     """
     data = read_file(path)
-    if not isinstance(data, bytes):
+    seen = next((value for name, value in query.digests if name is Algorithm.SHA256), None)
+    if seen is None or isinstance(data, Unhashable):
         return None
-    return data if (Algorithm.SHA256, sha256(data)) in query.digests else None
+    if isinstance(data, StoredFilm):
+        return Lying(data, seen)
+    return data if sha256(data) == seen else None
 
 
 def default_workers() -> int:

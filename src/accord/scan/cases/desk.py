@@ -9,13 +9,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import BinaryIO
 
 from accord.client.home import Home, PrivateKey
 from accord.matching.local import noisy
 from accord.scan.cases import model
 from accord.scan.cases.certificate import Certificate, encode_certificate
 from accord.scan.cases.model import Case, Finding, State, Task, TaskKind
-from accord.scan.cases.quarantine import Quarantine
+from accord.scan.cases.quarantine import Held, Quarantine
 from accord.scan.cases.store import CaseStore, Deed, Fault, no_fault
 from accord.wire.errors import Malformed
 from accord.wire.ids import ChainId, MemberId, TimeMs
@@ -49,7 +50,7 @@ class CaseDesk:
     files_per_day: int | None = None  # A listing that matches more is held for review.
     notify_after_ms: int = 0  # Before an uploader whose file was held wrongly is to be told.
 
-    def take_in(self, case: Case, listings: list[str], data: bytes | None) -> Case:
+    def take_in(self, case: Case, listings: list[str], data: Held | None) -> Case:
         """Keep a case and, where it is to be held, its file.
 
         Crash between the two: a case that says that no file is held, so that nobody looks for
@@ -64,7 +65,7 @@ class CaseDesk:
         file: bytes,
         listings: list[str],
         make: Callable[[list[str]], Case],
-        read: Callable[[], bytes | None] | None,
+        read: Callable[[], Held | None] | None,
     ) -> Case:
         """Keep the case of a stored file for listings it has none for, as `CaseStore.open_stored`;
         where it is to be held, `read` gives the file, and is asked only if none is held yet.
@@ -75,7 +76,7 @@ class CaseDesk:
         self._guard(listings)
         return self._keep_file(kept, read, "scan")
 
-    def _keep_file(self, kept: Case, read: Callable[[], bytes | None] | None, who: str) -> Case:
+    def _keep_file(self, kept: Case, read: Callable[[], Held | None] | None, who: str) -> Case:
         if read is None or self.quarantine is None or kept.quarantined:
             return kept
         if kept.state not in (State.OPEN, State.DECIDED):
@@ -83,18 +84,23 @@ class CaseDesk:
         data = read()
         if data is None:
             return kept
-        with self.quarantine.alone():  # Or the file would be one's and its digest another's.
-            known = self.store.case(kept.id)
-            if known.quarantined or known.state not in (State.OPEN, State.DECIDED):
-                return known
-            digest = self.quarantine.put(kept.id, data)
-            self.fault("after file")
+        # A film is encrypted for minutes: nobody waits for that.
+        with self.quarantine.sealing(kept.id, data) as sealed:
+            if sealed is None:
+                return kept
+            self.fault("after sealing")
+            with self.quarantine.alone():  # Or the file would be one's and its digest another's.
+                known = self.store.case(kept.id)
+                if known.quarantined or known.state not in (State.OPEN, State.DECIDED):
+                    return known
+                digest = self.quarantine.keep(sealed)
+                self.fault("after file")
 
-            def hold_file(known: Case) -> tuple[Case, tuple[Task, ...]]:
-                return replace(known, version=known.version + 1, quarantined=digest), ()
+                def hold_file(known: Case) -> tuple[Case, tuple[Task, ...]]:
+                    return replace(known, version=known.version + 1, quarantined=digest), ()
 
-            deed = self._deed(who, "quarantined", key=self.quarantine.key.name)
-            return self.store.change(kept.id, deed, hold_file)
+                deed = self._deed(who, "quarantined", key=self.quarantine.key.name)
+                return self.store.change(kept.id, deed, hold_file)
 
     def _guard(self, listings: list[str]) -> None:
         """Hold listings that match far too much. Crash before: the next match does it."""
@@ -148,8 +154,9 @@ class CaseDesk:
         deed = self._deed(who, "appealed", reference=reference)
         return self.store.change(case_id, deed, lambda case: (model.appeal(case, reference), ()))
 
-    def reveal(self, case_id: str, reviewer: str) -> bytes:
-        """The encrypted file, for who has the identity; that it was taken stands in the trail.
+    def reveal(self, case_id: str, reviewer: str) -> BinaryIO:
+        """The encrypted file, open, for who has the identity; that it was taken stands in the
+        trail.
 
         Raises: Malformed; Unavailable; Unproven.
         """

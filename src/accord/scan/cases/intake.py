@@ -11,6 +11,7 @@ from accord.matching import Decision, Query, Reason
 from accord.matching.decision import Answer
 from accord.scan.cases.desk import CaseDesk
 from accord.scan.cases.model import DAY_MS, HOUR_MS, Case, State
+from accord.scan.cases.quarantine import Held
 from accord.scan.screener import BUILD, Running, Screened
 from accord.statements.rules import EXACT_ALGORITHMS, Action, Algorithm
 from accord.wire.digests import labelled_sha256
@@ -29,16 +30,16 @@ def needs_case(decision: Decision) -> bool:
     )
 
 
-TakeIn = Callable[[Screened, str | None, bytes | None], None]
+TakeIn = Callable[[Screened, str | None, Held | None], None]
 # A stored file's screening, what stands for its place, and the file once more: the case, if any.
-TakeInStored = Callable[[Screened, bytes, Callable[[], bytes | None]], str | None]
+TakeInStored = Callable[[Screened, bytes, Callable[[], Held | None]], str | None]
 
 
 def taking_in(desk: CaseDesk) -> TakeIn:
     """What a gateway calls after each screening, before it answers. Raises: Unavailable: then
     there is no answer, and the upload comes again."""
 
-    def take_in(screened: Screened, upload: str | None, data: bytes | None) -> None:
+    def take_in(screened: Screened, upload: str | None, data: Held | None) -> None:
         decision = screened.decision
         if not needs_case(decision):
             return
@@ -52,7 +53,7 @@ def taking_in_stored(desk: CaseDesk) -> TakeInStored:
     """What a scan calls after each match, before it remembers the file. Raises: Unavailable: then
     the scan ends, and the next one decides the file again."""
 
-    def take_in(screened: Screened, place: bytes, read: Callable[[], bytes | None]) -> str | None:
+    def take_in(screened: Screened, place: bytes, read: Callable[[], Held | None]) -> str | None:
         decision = screened.decision
         if not needs_case(decision) or not decision.reasons:
             return None
