@@ -9,7 +9,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 RUN := $(UV) run --locked --no-sync
 
-.PHONY: help setup cometbft browser wires demo demo-once test check fmt lint types layers unit tidy vectors sim e2e fuzz bench clean
+.PHONY: help setup cometbft browser wires arm demo demo-once test check fmt lint types layers unit tidy vectors sim e2e fuzz bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -33,6 +33,9 @@ browser: setup  ## Find or install a Chromium for the browser tests
 
 wires:  ## Find or install `ip` for the test of partitions
 	@scripts/wires.sh
+
+arm:  ## Find or install a compiler and qemu for the kernel's tests on ARM
+	@scripts/arm.sh
 
 demo: setup  ## The whole story in a browser, on benign photographs
 	@.venv/bin/accord demo
@@ -61,7 +64,7 @@ unit: setup
 check: setup  ## The fast part: format, lint, types, layers, unit and tidy tests, side by side
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types layers unit
 
-test: check browser cometbft wires  ## Everything, from a clean clone
+test: check browser cometbft wires arm  ## Everything, from a clean clone
 	@$(RUN) pytest -n auto tests/property tests/vectors tests/sim
 	@$(RUN) pytest tests/e2e
 

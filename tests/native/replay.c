@@ -5,15 +5,17 @@
  * its bytes; the first holds u64 numbers. An answer is a u64 of size and bytes. All little-endian,
  * all in an order that tests/property/test_native_elsewhere.py knows.
  */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../native/patches.h"
 #include "../../native/pdq.h"
 #include "../../native/ring.h"
 #include "../../native/vector.h"
 
-enum { MACHINE, INDEX, LOOK_UP, PIXELS, FOLD, VECTORS };
+enum { MACHINE, INDEX, LOOK_UP, PIXELS, FOLD, VECTORS, PATCHES, APART };
 enum { BLOBS_MAX = 16, PAD = 64 };
 
 struct blob {
@@ -142,6 +144,50 @@ static void vectors(const uint64_t *number, const struct blob *blob) {
     free(out);
 }
 
+/* Numbers: width, height, room. Blobs: grey, `struct blurs` up to its pointers, taps, powers, the
+ * reaches of directions and of patches, weights, circle, matrix. Says spots, their turns, then
+ * frequencies and quality of each spot turned to its strongest direction, or upright. */
+static void patches(const uint64_t *number, const struct blob *blob) {
+    const uint32_t width = (uint32_t)number[0], height = (uint32_t)number[1];
+    const uint32_t room = (uint32_t)number[2];
+    const uint8_t *grey = blob[1].at;
+    const float *reach = (const float *)blob[5].at;
+    const float *weights = (const float *)blob[6].at, *circle = (const float *)blob[7].at;
+    struct blurs blurs;
+    memcpy(&blurs, blob[2].at, offsetof(struct blurs, taps));
+    blurs.taps = (const float *)blob[3].at, blurs.powers = (const float *)blob[4].at;
+    float *work = room_of(accord_patches_room(width, height) * sizeof *work);
+    struct spot *spots = room_of(room * sizeof *spots);
+    const int32_t found = accord_patches_spots(ACCORD_PORTABLE, grey, width, width, height, &blurs,
+                                               work, spots, room);
+    if (found < 0 || (uint32_t)found > room) exit(7);
+    const uint32_t count = (uint32_t)found;
+    int32_t *turns = room_of(count * 2 * sizeof *turns), *first = room_of(count * sizeof *first);
+    int32_t *quality = room_of(count * sizeof *quality);
+    float *frequencies = room_of((uint64_t)count * 256 * sizeof *frequencies);
+    if (accord_patches_turns(ACCORD_PORTABLE, grey, width, width, height, work, spots, count,
+                             reach[0], weights, turns))
+        exit(7);
+    for (uint32_t i = 0; i < count; i++) first[i] = turns[2 * i] < 0 ? 0 : turns[2 * i];
+    if (accord_patches_hashed(ACCORD_PORTABLE, grey, width, width, height, work, spots, first,
+                              count, reach[1], circle, (const float *)blob[8].at, frequencies,
+                              quality))
+        exit(7);
+    say(spots, count * sizeof *spots), say(turns, count * 2 * sizeof *turns);
+    say(frequencies, (uint64_t)count * 256 * sizeof *frequencies);
+    say(quality, count * sizeof *quality);
+    free(work), free(spots), free(turns), free(first), free(quality), free(frequencies);
+}
+
+/* Blobs: rows of 32 bytes, others. */
+static void apart(const struct blob *blob) {
+    const uint64_t count = blob[1].size / 32, others = blob[2].size / 32;
+    uint16_t *out = room_of(count * others * sizeof *out);
+    accord_patches_apart(ACCORD_PORTABLE, blob[1].at, count, blob[2].at, others, out);
+    say(out, count * others * sizeof *out);
+    free(out);
+}
+
 int main(void) {
     uint32_t head[2];
     while (fread(head, 1, sizeof head, stdin) == sizeof head) {
@@ -160,6 +206,8 @@ int main(void) {
         case PIXELS: pixels(number, blob); break;
         case FOLD: fold(number, blob); break;
         case VECTORS: vectors(number, blob); break;
+        case PATCHES: patches(number, blob); break;
+        case APART: apart(blob); break;
         default: return 1;
         }
         for (uint32_t i = 0; i < head[1]; i++) free(blob[i].at);

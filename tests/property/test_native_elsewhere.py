@@ -1,7 +1,8 @@
 """The kernel's portable path compiled for this processor and for ARM: the answers of its twins.
 
 For ARM it needs `aarch64-linux-gnu-gcc` and `qemu-aarch64` (Debian: gcc-aarch64-linux-gnu,
-libc6-dev-arm64-cross, qemu-user); without them those cases are skipped by name. The program is
+libc6-dev-arm64-cross, qemu-user), which scripts/arm.sh installs where it may; without them those
+cases are skipped by name. The program is
 tests/native/replay.c, since there is no Python for that processor to call the library from. What
 runs here only shows that the program is right: it is compiled in a hurry.
 """
@@ -20,19 +21,24 @@ import pytest
 from numpy.typing import NDArray
 
 from accord.fingerprint.fold import fold_of
+from accord.fingerprint.patches import CIRCLE, REACH, TURN_REACH, WEIGHTS, NumpyPatchKernel
+from accord.fingerprint.patches_native import apart
 from accord.fingerprint.pdq import COSINES, STRIP_ROWS, Floats, NumpyKernel
+from accord.fingerprint.spots import BLURS_USED
 from accord.matching import index_kernel
 from accord.matching.index_kernel import MATCH
 from accord.matching.index_layout import nibble_table
 from accord.matching.index_plan import plan_for
 from accord.matching.index_ring import Ring
 from accord.matching.vector_index import VECTOR_MATCH, VectorIndex, vector_distances
+from accord.native import Path as Kernel
 from accord.native import library
 from accord.statements.rules import Metric
 from accord.wire.errors import Broken
+from pictures_kit import picture
 
 TOP: Final = Path(__file__).parents[2]
-MACHINE, INDEX, LOOK_UP, PIXELS, FOLD, VECTORS = range(6)
+MACHINE, INDEX, LOOK_UP, PIXELS, FOLD, VECTORS, PATCHES, APART = range(8)
 PORTABLE: Final = 0
 ROOM: Final = 100_000
 Bits = NDArray[np.uint8]
@@ -50,7 +56,12 @@ class Target:
     @property
     def missing(self) -> str:
         wanted = (self.compiler, *self.runner)
-        return ", ".join(name for name in wanted if shutil.which(name) is None)
+        names = [name for name in wanted if shutil.which(name) is None]
+        if self.compiler not in names:  # A compiler may be there without a library to link.
+            asked = [self.compiler, "-print-file-name=libc.a"]
+            told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+            names += [] if Path(told.strip()).is_absolute() else [f"libc.a of {self.compiler}"]
+        return ", ".join(names)
 
 
 TARGETS: Final = (
@@ -185,6 +196,38 @@ def test_scaled_pictures_hash_to_the_last_bit(run: Run, size: tuple[int, int]) -
     numbers = [across.size, across.weight.shape[1], down.size, down.weight.shape[1]]
     blobs = [COSINES, grey, across.start, across.weight, down.start, down.weight]
     check_picture(run(FOLD, numbers, blobs), NumpyKernel().folded(grey, across, down))
+
+
+@pytest.mark.parametrize("shown", ["drawn", "noise", "flat"])
+@pytest.mark.parametrize("size", [(24, 24), (61, 40), (320, 208), (480, 25)], ids=str)
+def test_patches_are_the_same_to_the_last_bit(run: Run, size: tuple[int, int], shown: str) -> None:
+    grey = np.asarray(picture(7, size).convert("L"))
+    if shown == "noise":
+        grey = np.random.default_rng(5).integers(0, 256, grey.shape, dtype=np.uint8)
+    elif shown == "flat":
+        grey = np.zeros_like(grey)
+    twin = NumpyPatchKernel()
+    spots = twin.spots(grey)
+    turns = twin.turns(grey, spots)
+    assert shown == "flat" or size != (320, 208) or len(spots) > 20
+    halves = BLURS_USED.taps
+    radius = [len(half) - 1 for half in halves]
+    first = np.cumsum([0, *(len(half) for half in halves[:-1])]).tolist()
+    shares = BLURS_USED.contrast, BLURS_USED.edge, BLURS_USED.scale
+    blurs = struct.pack(f"<{2 * len(halves)}I3f", *radius, *first, *shares)
+    reaches = np.array([TURN_REACH, REACH], dtype="<f4")
+    tables = [np.concatenate(halves), BLURS_USED.powers, reaches, WEIGHTS, CIRCLE, COSINES]
+    said = run(PATCHES, [*size, ROOM], [grey, blurs, *tables])
+    expected = [spots, turns, *twin.hashed(grey, spots, turns[:, 0].clip(0))]
+    assert list(said) == [part.tobytes() for part in expected]
+
+
+def test_patches_lie_as_far_apart(run: Run) -> None:
+    random = np.random.default_rng(9)
+    some, others = (random.integers(0, 256, (count, 32), dtype=np.uint8) for count in (7, 11))
+    others[3], others[4] = some[2], ~some[2]
+    (said,) = run(APART, [], [some, others])
+    assert said == apart(some, others, Kernel.NUMPY).astype("<u2").tobytes()
 
 
 @pytest.mark.parametrize("metric", list(Metric))
