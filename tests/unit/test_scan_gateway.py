@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from accord.audit.receipts import ScanReceipt, receipts_key
-from accord.scan.gateway import Budget, Gateway, create_app
+from accord.scan.bodies import Bodies, Budget
+from accord.scan.gateway import Gateway, create_app
 from accord.scan.serve import check_exposure, load_token
 from accord.tlog import parse_bundle, parse_checkpoint, parse_note, verify_line
 from accord.wire.errors import Malformed, Unavailable
@@ -196,7 +197,7 @@ def test_a_body_of_unknown_length_is_cut_off_at_the_limit(listed: Scene) -> None
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "image.too_large")
 
     gateway = talk(listed, what)
-    gateway.budget.take(400_000_000)  # All was given back.
+    gateway.bodies.budget.take(400_000_000)  # All was given back.
 
 
 def test_too_much_at_once_is_turned_away_with_a_time(listed: Scene) -> None:
@@ -212,7 +213,7 @@ def test_too_much_at_once_is_turned_away_with_a_time(listed: Scene) -> None:
         assert int(busy.headers["retry-after"]) >= 1
         assert (await client.post("/v1/screen", content=picture)).status_code == 200
 
-    talk(listed, what, budget=Budget(3 * len(jpeg(1))))
+    talk(listed, what, bodies=Bodies(Budget(3 * len(jpeg(1)))))
 
 
 def test_a_token_guards_all_but_health(listed: Scene, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from accord.cli.assemble import connected, now_ms, open_replica
 from accord.client.home import open_home
 from accord.client.http import NodeClient
 from accord.fingerprint import Decoding
+from accord.scan.bodies import Bodies, Budget
 from accord.scan.cases.intake import TakeIn, taking_in
 from accord.scan.cases.settings import has_desk, load_settings, open_desk
 from accord.scan.cases.store import CASES_FILE, CaseStore
@@ -30,13 +31,14 @@ from accord.scan.cases.telling import FeedbackQueue, ReplicaLedger, Speaker, Tel
 from accord.scan.clients import CLIENTS_FILE, Clients
 from accord.scan.crew import EXIT_BROKEN, Crew, serve_crew
 from accord.scan.following import Following
-from accord.scan.gateway import Budget, Gateway
+from accord.scan.gateway import Gateway
 from accord.scan.lookups import Lookups
 from accord.scan.platform import Platform, check_platform, open_platform
 from accord.scan.receipt_relay import Relay
 from accord.scan.screener import system_clock
 from accord.scan.serve import check_exposure, forget_salts, listen, serve, serve_beside, url_of
 from accord.scan.siblings import Siblings, Table
+from accord.scan.spool import Spool, SpoolSettings
 from accord.statements.bodies import Role
 from accord.wire.errors import AccordError, Broken, Malformed
 from accord.wire.limits import DECODER_FILES_MAX, IMAGE_BYTES_MAX, SCREEN_BYTES_IN_FLIGHT_MAX
@@ -60,6 +62,7 @@ class Settings:
     insecure_decoder: bool = False
     decoder_files: int = DECODER_FILES_MAX
     clients: bool = False  # Whether clients that do not hold the list may look up.
+    spool: SpoolSettings | None = None  # For films that are larger than other files.
 
 
 def core_count() -> int:
@@ -76,6 +79,8 @@ def run(settings: Settings, host: str, port: int, announce: Callable[[str], None
     check_exposure(host, settings.token)
     if settings.clients and settings.token is None:  # Else who signs nothing would be the platform.
         raise Malformed("gateway.clients_token", mend="--token-file, for the platform's own calls")
+    if settings.spool is not None:
+        settings.spool.check()
     if settings.processes == 1:
         _run_alone(settings, host, port, announce)
     else:
@@ -84,13 +89,19 @@ def run(settings: Settings, host: str, port: int, announce: Callable[[str], None
 
 def _run_alone(settings: Settings, host: str, port: int, announce: Callable[[str], None]) -> None:
     with ExitStack() as stack:
+        spool = _spool(stack, settings)
         platform = stack.enter_context(_opened(settings, settings.workers))
         platform.pool.check()  # Refuses here and not at the first upload.
         following = _following(stack, settings, platform)
         cases = _cases(stack, settings, platform)
         lookups = _lookups(stack, settings)
         gateway = Gateway(
-            platform.screener, following, settings.token, cases=cases, lookups=lookups
+            platform.screener,
+            following,
+            settings.token,
+            bodies=Bodies(spool=spool),
+            cases=cases,
+            lookups=lookups,
         )
         serve(gateway, host, port, announce)
 
@@ -135,6 +146,15 @@ def _opened(settings: Settings, workers: int, among: Path | None = None) -> Plat
         insecure=settings.insecure_decoder,
         files_max=settings.decoder_files,
     )
+
+
+def _spool(stack: ExitStack, settings: Settings) -> Spool | None:
+    """Where large films lie. Entered before what reads them, so that it is closed after that."""
+    if settings.spool is None:
+        return None
+    spool = Spool(settings.spool)
+    stack.callback(spool.close)
+    return spool
 
 
 def _cases(stack: ExitStack, settings: Settings, platform: Platform) -> TakeIn | None:
@@ -212,10 +232,12 @@ class _Brief:
     insecure_decoder: bool
     decoder_files: int
     clients: bool
+    spool: tuple[str, int, int] | None
     place: int = 0
 
     @classmethod
     def of(cls, settings: Settings, listener: socket.socket, directory: Path) -> Self:
+        spool = settings.spool
         return cls(
             str(settings.home.absolute()),
             settings.token,
@@ -228,9 +250,10 @@ class _Brief:
             settings.insecure_decoder,
             settings.decoder_files,
             settings.clients,
+            None if spool is None else (str(spool.directory.absolute()), *spool.limits),
         )
 
-    def as_json(self) -> dict[str, str | int | None]:
+    def as_json(self) -> dict[str, object]:
         return asdict(self)
 
     def settings(self) -> Settings:
@@ -246,6 +269,7 @@ class _Brief:
             self.insecure_decoder,
             self.decoder_files,
             self.clients,
+            None if self.spool is None else SpoolSettings(Path(self.spool[0]), *self.spool[1:]),
         )
 
 
@@ -257,13 +281,14 @@ def _run_one(brief: _Brief, words: IO[bytes]) -> None:
     siblings = Siblings(Path(brief.directory), brief.place, brief.processes)
     share = max(2 * IMAGE_BYTES_MAX, SCREEN_BYTES_IN_FLIGHT_MAX // brief.processes)
     with ExitStack() as stack:
+        spool = _spool(stack, settings)
         platform = stack.enter_context(_opened(settings, settings.workers, siblings.directory))
         following = Following(platform.replica, platform.screener, None, (), reads_only=True)
         gateway = Gateway(
             platform.screener,
             following,
             settings.token,
-            budget=Budget(share),
+            bodies=Bodies(Budget(share), spool),
             siblings=siblings,
             cases=_cases(stack, settings, platform),
             lookups=_lookups(stack, settings),

@@ -25,7 +25,13 @@ from accord.cli.platform import PANEL
 from accord.cli.text import cell
 from accord.client.home import open_home
 from accord.wire.errors import Malformed, Unavailable
-from accord.wire.limits import DECODER_FILES_LIMIT, DECODER_FILES_MAX
+from accord.wire.limits import (
+    DECODER_FILES_LIMIT,
+    DECODER_FILES_MAX,
+    IMAGE_BYTES_MAX,
+    SPOOL_BYTES_MAX,
+    UPLOAD_FILM_BYTES_MAX,
+)
 
 if TYPE_CHECKING:
     from accord.fingerprint import Decoding
@@ -33,11 +39,14 @@ if TYPE_CHECKING:
     from accord.scan.bulk import FileAnswer, Tally
     from accord.scan.cases.intake import TakeInStored
     from accord.scan.platform import Platform
+    from accord.scan.spool import SpoolSettings
 
 # Imports inside functions: numpy and a web server would slow every other command's start by half
 # a second.
 
 DEFAULT_PORT = 8710
+MEGABYTE = 1_000_000
+SPOOL_FOLDER = "spool"
 _SHOWN = ("match", "undetermined")
 
 Jobs = Annotated[
@@ -54,6 +63,21 @@ How = Annotated[
         "--decoding",
         help="scaled: JPEGs from a small decoding, whole where a listing is near. exact: whole.",
     ),
+]
+DecoderFiles = Annotated[
+    int, typer.Option(min=1, max=DECODER_FILES_LIMIT, help="Files before a decoder is replaced.")
+]
+FilmMb = Annotated[
+    int,
+    typer.Option(
+        min=0, max=100_000, help="The largest film in an upload; 50 and below: as any file."
+    ),
+]
+SpoolMb = Annotated[
+    int, typer.Option(min=0, help="What films of over 50 MB under way may take of the disk.")
+]
+SpoolFolder = Annotated[
+    Path | None, typer.Option(help="Their own directory on a disk (HOME/spool, if left out).")
 ]
 Service = Annotated[str, typer.Option(help="hosting, messaging, search or social.")]
 NoSync = Annotated[
@@ -132,10 +156,7 @@ def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Decoders (one a core, if left out).")
     ] = None,
-    decoder_files: Annotated[
-        int,
-        typer.Option(min=1, max=DECODER_FILES_LIMIT, help="Files before a decoder is replaced."),
-    ] = DECODER_FILES_MAX,
+    decoder_files: DecoderFiles = DECODER_FILES_MAX,
     insecure_decoder: InsecureDecoder = False,
     processes: Annotated[
         int | None,
@@ -151,6 +172,9 @@ def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     clients: Annotated[
         bool, typer.Option("--clients", help="Answer clients too (accord clients add).")
     ] = False,
+    film_mb: FilmMb = UPLOAD_FILM_BYTES_MAX // MEGABYTE,
+    spool_mb: SpoolMb = SPOOL_BYTES_MAX // MEGABYTE,
+    spool: SpoolFolder = None,
     trial: Trial = False,
     as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as JSON.")] = False,
 ) -> None:
@@ -171,6 +195,7 @@ def gateway(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         insecure_decoder,
         decoder_files,
         clients,
+        _spool(spool or home / SPOOL_FOLDER, film_mb * MEGABYTE, spool_mb * MEGABYTE),
     )
 
     def announce(url: str) -> None:
@@ -257,6 +282,14 @@ def attest(
             f"Attested in entry {entry}: list of {size} entries, "
             f"{obligations.active_count} listings to match.\n"
         )
+
+
+def _spool(directory: Path, film_bytes: int, total_bytes: int) -> "SpoolSettings | None":
+    from accord.scan.spool import SpoolSettings  # noqa: PLC0415  (see the top)
+
+    if film_bytes <= IMAGE_BYTES_MAX:
+        return None
+    return SpoolSettings(directory, film_bytes, total_bytes)
 
 
 def _decoding(name: str) -> "Decoding":

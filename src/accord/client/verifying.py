@@ -5,6 +5,7 @@ Not here: signing (signing), nodes and their members (node.auth), gateways and c
 Source: RFC 9421, RFC 9530, docs/spec/http.md, section Signatures.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,14 @@ class Proven:
         except InvalidSignature as err:
             raise Unproven("http.body_digest") from err
         return body
+
+    def check_digest(self, sha256: bytes) -> None:
+        """`check_body` for one of which only the SHA-256 is known: the signature must cover that
+        digest and no other. Raises: Unproven."""
+        if self.content_digest is None:
+            raise Unproven("http.body_not_signed")
+        if self.content_digest.strip() != f"sha-256=:{b64encode(sha256).decode()}:":
+            raise Unproven("http.body_digest")
 
 
 class _Keys(HTTPSignatureKeyResolver):

@@ -6,13 +6,14 @@ crash touch another's answer.
 Entry points: `DecoderPool`, `walk`, `read_file`; `named_in`, the fingerprinter a home names.
 """
 
-from accord.media.films import StoredFilm
+from accord.media.films import LargeFilm, StoredFilm
 from accord.media.fingerprinters import Named, load_named, named_in
 from accord.media.pool import DecoderPool
 from accord.media.walk import Unlisted, read_file, walk
 
 __all__ = [
     "DecoderPool",
+    "LargeFilm",
     "Named",
     "StoredFilm",
     "Unlisted",

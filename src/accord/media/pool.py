@@ -29,7 +29,7 @@ from accord.fingerprint import (
 )
 from accord.fingerprint.ladder import Step
 from accord.fingerprint.looking import NO_STEPS
-from accord.media.films import Progress, SourceFailed, StoredFilm, is_film, nobody
+from accord.media.films import LargeFilm, Progress, SourceFailed, is_film, nobody
 from accord.media.fingerprinters import Named
 from accord.media.lock import is_weak
 from accord.media.process import (
@@ -117,7 +117,7 @@ class DecoderPool:
 
     def fingerprint(
         self,
-        data: bytes | StoredFilm,
+        data: bytes | LargeFilm,
         decoding: Decoding = Decoding.EXACT,
         digests: Digests | None = None,
         steps: frozenset[Step] = NO_STEPS,
@@ -139,7 +139,7 @@ class DecoderPool:
 
     async def fingerprint_async(
         self,
-        data: bytes | StoredFilm,
+        data: bytes | LargeFilm,
         decoding: Decoding = Decoding.EXACT,
         digests: Digests | None = None,
         steps: frozenset[Step] = NO_STEPS,
@@ -147,7 +147,7 @@ class DecoderPool:
         """`fingerprint` for an event loop. Raises: as `fingerprint`."""
         self._enter()
         threads = self._threads
-        if isinstance(data, StoredFilm) or is_film(data):
+        if not isinstance(data, bytes) or is_film(data):
             threads = self._film_threads
         try:
             work = threads.submit(self._fingerprint, data, decoding, digests, steps)
@@ -196,13 +196,13 @@ class DecoderPool:
 
     def _fingerprint(
         self,
-        data: bytes | StoredFilm,
+        data: bytes | LargeFilm,
         decoding: Decoding,
         digests: Digests | None,
         steps: frozenset[Step] = NO_STEPS,
         progress: Progress = nobody,
     ) -> Fingerprinted | Unhashable:
-        if isinstance(data, StoredFilm):
+        if not isinstance(data, bytes):
             try:
                 with data.opened() as film:
                     answer = self._examine_film(film, progress)

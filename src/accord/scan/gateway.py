@@ -19,10 +19,14 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from accord.client.verifying import received
-from accord.matching import Context
+from accord.fingerprint import Digests
+from accord.matching import Context, Query
+from accord.scan.bodies import FILM_TOO_LARGE, SLOW, TOO_LARGE, Bodies
 from accord.scan.cases.intake import TakeIn
+from accord.scan.cases.quarantine import Lying
 from accord.scan.contract import Asked, answer_view, parse_facts, parse_json_request, status_view
 from accord.scan.following import Following
 from accord.scan.lookups import Lookup, Lookups, lookup_view
@@ -30,10 +34,12 @@ from accord.scan.meter import Meter
 from accord.scan.openapi import LOG, SCREEN, STATUS
 from accord.scan.screener import Screened, Screener
 from accord.scan.siblings import Siblings
+from accord.scan.spool import SpooledFilm
 from accord.wire.errors import AccordError, Malformed, Rejected, Unavailable, Unproven
-from accord.wire.limits import IMAGE_BYTES_MAX, SCREEN_BYTES_IN_FLIGHT_MAX, SCREEN_JSON_BYTES_MAX
+from accord.wire.limits import SCREEN_JSON_BYTES_MAX
 
 diagnostics = logging.getLogger("accord.gateway")
+Timed = tuple[Screened, float]  # And how many seconds it took, from the whole body on.
 STATUS_OF: Final[dict[type[AccordError], int]] = {
     Malformed: 400,
     Unproven: 403,
@@ -52,26 +58,10 @@ STATUS_WORDS: Final = {
     404: "no such path",
     405: "no such method on this path",
 }
-TOO_LARGE: Final = "image.too_large"
-RETRY_AFTER_S: Final = {"screen.no_list": 5}
+STATUS_OF_CODE: Final = {TOO_LARGE: 413, FILM_TOO_LARGE: 413, SLOW: 408}
+RETRY_AFTER_S: Final = {"screen.no_list": 5, "gateway.spool_busy": 5, "gateway.spool": 30}
 _FACTS: Final = frozenset({"jurisdiction", "scope", "service", "upload"})
 _ONCE: Final = _FACTS - {"jurisdiction"}
-
-
-class Budget:
-    """Request bodies held at once, in bytes. For one event loop."""
-
-    def __init__(self, limit: int) -> None:
-        self._left = limit
-
-    def take(self, size: int) -> None:
-        """Raises: Unavailable, when too much is held already."""
-        if size > self._left:
-            raise Unavailable("gateway.busy")
-        self._left -= size
-
-    def give_back(self, size: int) -> None:
-        self._left += size
 
 
 @dataclass
@@ -83,7 +73,7 @@ class Gateway:
     following: Following | None = None
     token: str | None = None
     meter: Meter = field(default_factory=Meter)
-    budget: Budget = field(default_factory=lambda: Budget(SCREEN_BYTES_IN_FLIGHT_MAX))
+    bodies: Bodies = field(default_factory=Bodies)
     siblings: Siblings | None = None
     cases: TakeIn | None = None  # Opens a case before a match is answered.
     lookups: Lookups | None = None  # For clients that do not hold the list.
@@ -98,25 +88,55 @@ class Gateway:
 
     async def screen(self, request: Request) -> Response:
         lookup = await self._lookup_of(request)
-        is_json = _is_json(request)
-        # GAP(#5): a film of more than 50 MB is refused here; a scan of a disk takes any size.
-        if is_json and request.query_params:
+        how = self._screen_json if _is_json(request) else self._screen_file
+        screened, took_s = await how(request, lookup)
+        decision = screened.decision
+        self.meter.screened(decision.answer.value, decision.action.value, took_s)
+        return JSONResponse(answer_view(screened) if lookup is None else lookup_view(screened))
+
+    async def _screen_json(self, request: Request, lookup: Lookup | None) -> Timed:
+        if request.query_params:
             raise Malformed("screen.facts", hint="in the JSON document, not in the query")
-        asked = None if is_json else _facts_of(request)
-        if lookup is not None and asked is not None:
-            asked = lookup.limited(asked)
-        self.screener.check(Context() if asked is None else asked.context)
-        limit = SCREEN_JSON_BYTES_MAX if is_json else IMAGE_BYTES_MAX
-        async with self._body(request, limit) as body:
+        self.screener.check(Context())
+        async with self.bodies.whole(request, SCREEN_JSON_BYTES_MAX) as body:
             began = time.monotonic()
             if lookup is not None:
-                screened = await self._look_up(lookup, lookup.proven.check_body(body), asked)
-                view = lookup_view(screened)
+                lookup.proven.check_body(body)
+            query, facts = parse_json_request(body)
+            if lookup is not None:
+                screened = await self._look_up_query(lookup, query, facts)
             else:
-                screened = await self._screen_own(body, asked)
-                view = answer_view(screened)
-        self._count(screened, time.monotonic() - began)
-        return JSONResponse(view)
+                screened = await self.screener.screen_query_async(
+                    query, facts.context, facts.upload
+                )
+                await self._take_in(screened, facts, None)
+            return screened, time.monotonic() - began
+
+    async def _screen_file(self, request: Request, lookup: Lookup | None) -> Timed:
+        asked = _facts_of(request)
+        if lookup is not None:
+            asked = lookup.limited(asked)
+        self.screener.check(asked.context)
+        async with self.bodies.file(request) as body:
+            began = time.monotonic()
+            digests = None if isinstance(body, bytes) else body.digests
+            if lookup is not None:
+                _check_signed(lookup, body)
+                screened = await self._look_up_file(lookup, body, digests, asked)
+            else:
+                screened = await self.screener.screen_bytes_async(
+                    body, asked.context, asked.upload, digests=digests
+                )
+                await self._take_in(screened, asked, body)
+            return screened, time.monotonic() - began
+
+    async def _take_in(
+        self, screened: Screened, asked: Asked, body: bytes | SpooledFilm | None
+    ) -> None:
+        if self.cases is None:
+            return
+        held = Lying(body, body.digests.sha256) if isinstance(body, SpooledFilm) else body
+        await asyncio.to_thread(self.cases, screened, asked.upload, held)
 
     async def _lookup_of(self, request: Request) -> Lookup | None:
         """A client's request; None for the platform's own. Raises: HTTPException 401; Unproven,
@@ -127,58 +147,23 @@ class Gateway:
         message = received(request.method, request.scope)
         return await asyncio.to_thread(self.lookups.admit, message)
 
-    async def _screen_own(self, body: bytes, asked: Asked | None) -> Screened:
-        if asked is None:
-            query, facts = parse_json_request(body)
-            screened = await self.screener.screen_query_async(query, facts.context, facts.upload)
-        else:
-            facts = asked
-            screened = await self.screener.screen_bytes_async(body, asked.context, asked.upload)
-        if self.cases is not None:
-            data = None if asked is None else body
-            await asyncio.to_thread(self.cases, screened, facts.upload, data)
-        return screened
+    async def _look_up_query(self, lookup: Lookup, query: Query, facts: Asked) -> Screened:
+        facts = lookup.limited(facts)
+        self.screener.check(facts.context)
+        await asyncio.to_thread(lookup.charge, query, is_due=False)
+        screened = await self.screener.screen_query_async(
+            query, facts.context, facts.upload, client=lookup.client.name
+        )
+        return await _noted(lookup, screened)
 
-    async def _look_up(self, lookup: Lookup, body: bytes, asked: Asked | None) -> Screened:
-        """For a client: nothing of the platform's own follows, no case and no local layer."""
-        screener, name = self.screener, lookup.client.name
-        if asked is None:
-            query, facts = parse_json_request(body)
-            facts = lookup.limited(facts)
-            screener.check(facts.context)
-            await asyncio.to_thread(lookup.charge, query, is_due=False)
-            screened = await screener.screen_query_async(
-                query, facts.context, facts.upload, client=name
-            )
-        else:
-            screened = await screener.screen_bytes_async(
-                body, asked.context, asked.upload, client=name
-            )
-            await asyncio.to_thread(lookup.charge, screened.query, is_due=True)
-        if await asyncio.to_thread(lookup.note, screened):
-            diagnostics.warning("client %s is held: see accord clients usage", name)
-            raise Unproven("clients.held", client=name)  # What tripped it is not told either.
-        return screened
-
-    def _count(self, screened: Screened, took_s: float) -> None:
-        decision = screened.decision
-        self.meter.screened(decision.answer.value, decision.action.value, took_s)
-
-    @asynccontextmanager
-    async def _body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
-        """The request's body, within `limit` and what may be held at once."""
-        size = _declared(request, limit)
-        self.budget.take(size)
-        try:
-            received, length = list[bytes](), 0
-            async for chunk in request.stream():
-                length += len(chunk)
-                if length > size:
-                    raise Malformed(TOO_LARGE, limit=limit)
-                received.append(chunk)
-            yield b"".join(received)  # The only copy, and none of what came in one piece.
-        finally:
-            self.budget.give_back(size)
+    async def _look_up_file(
+        self, lookup: Lookup, body: bytes | SpooledFilm, digests: Digests | None, asked: Asked
+    ) -> Screened:
+        screened = await self.screener.screen_bytes_async(
+            body, asked.context, asked.upload, digests=digests, client=lookup.client.name
+        )
+        await asyncio.to_thread(lookup.charge, screened.query, is_due=True)
+        return await _noted(lookup, screened)
 
     async def status(self, request: Request) -> Response:
         self.check_token(request)
@@ -264,6 +249,11 @@ class Gateway:
             held, alarming = self.lookups.figures()
             gauges["accord_clients_held"] = ("Clients that wait for a person to look.", held)
             gauges["accord_clients_alarming"] = ("Clients with many matches today.", alarming)
+        if self.bodies.spool is not None:
+            gauges["accord_spool_bytes"] = (
+                "Disk that this process holds for films under way.",
+                self.bodies.spool.held_bytes,
+            )
         if self.siblings is not None:
             gauges["accord_gateway_processes"] = (
                 "Processes that accept requests.",
@@ -316,6 +306,11 @@ def create_app(gateway: Gateway) -> FastAPI:
         words = STATUS_WORDS.get(err.status_code)
         return _error(err.status_code, code, "", dict(err.headers or {}), words)
 
+    async def on_gone(_: Request, __: Exception) -> Response:
+        gateway.meter.refused("gateway.gone")
+        return Response(status_code=400)  # Nobody hears it.
+
+    app.add_exception_handler(ClientDisconnect, on_gone)
     for family in STATUS_OF:
         app.add_exception_handler(family, on_family)
     app.add_exception_handler(HTTPException, on_status)
@@ -326,8 +321,7 @@ def error_answer(err: AccordError) -> Response:
     """A family as an HTTP answer."""
     status = next((code for family, code in STATUS_OF.items() if isinstance(err, family)), 500)
     headers: dict[str, str] = {}
-    if err.code == TOO_LARGE:
-        status = 413
+    status = STATUS_OF_CODE.get(err.code, status)
     if "retry_after_s" in err.detail:
         status, headers["Retry-After"] = 429, str(err.detail["retry_after_s"])
     if status == 503:
@@ -346,6 +340,25 @@ def _error(
     return JSONResponse({"error": error}, status, headers)
 
 
+def _check_signed(lookup: Lookup, body: bytes | SpooledFilm) -> None:
+    """Raises: Unproven."""
+    if isinstance(body, bytes):
+        lookup.proven.check_body(body)
+    else:
+        lookup.proven.check_digest(body.digests.sha256)
+
+
+async def _noted(lookup: Lookup, screened: Screened) -> Screened:
+    """For a client: nothing of the platform's own follows, no case and no local layer.
+
+    Raises: Unproven, for what the client is not to be told.
+    """
+    if await asyncio.to_thread(lookup.note, screened):
+        diagnostics.warning("client %s is held: see accord clients usage", lookup.client.name)
+        raise Unproven("clients.held", client=lookup.client.name)  # Nor is it told what tripped it.
+    return screened
+
+
 def _is_json(request: Request) -> bool:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "application/json"
@@ -362,15 +375,3 @@ def _facts_of(request: Request) -> Asked:
         params.get("service"),
         params.get("upload"),
     )
-
-
-def _declared(request: Request, limit: int) -> int:
-    """The most bytes this body may have. Raises: Malformed."""
-    text = request.headers.get("content-length")
-    if text is None:
-        return limit
-    if not text.isascii() or not text.isdigit():
-        raise Malformed("gateway.length")
-    if len(text) > 18 or int(text) > limit:
-        raise Malformed(TOO_LARGE, limit=limit)
-    return int(text)

@@ -190,7 +190,7 @@ def _parameter(name: str, schema: Schema) -> Schema:
 
 SCREEN: Final[dict[str, Any]] = {
     "summary": "Screen one file, by its bytes or by fingerprints",
-    "responses": _answers({"anyOf": [_ANSWER, _CLIENT_ANSWER]}, 400, 401, 403, 413, 429, 503),
+    "responses": _answers({"anyOf": [_ANSWER, _CLIENT_ANSWER]}, 400, 401, 403, 408, 413, 429, 503),
     "openapi_extra": {
         "parameters": [
             _parameter("jurisdiction", _list(_JURISDICTION, JURISDICTIONS_MAX)),
@@ -201,7 +201,13 @@ SCREEN: Final[dict[str, Any]] = {
         "requestBody": {
             "required": True,
             "content": {
-                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                "application/octet-stream": {
+                    "schema": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "The file itself; a film alone may have more than 50 MB",
+                    }
+                },
                 "application/json": {
                     "schema": _object(
                         {

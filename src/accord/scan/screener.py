@@ -17,11 +17,11 @@ from importlib.metadata import version
 from typing import Final
 
 from accord.audit.receipts import ReceiptMeta, ScanReceipt, bucket_of
-from accord.fingerprint import Decoding, Fingerprinted, Unhashable
+from accord.fingerprint import Decoding, Digests, Fingerprinted, Unhashable
 from accord.fingerprint.ladder import Step as LadderStep
 from accord.follow.delta import FoldedEntry
 from accord.matching import Context, Decision, Place, Query, Screen, build_screen, query_of
-from accord.media import DecoderPool, StoredFilm
+from accord.media import DecoderPool, LargeFilm
 from accord.registry import PlatformObligations, Registry
 from accord.registry.list_version import ListVersion, list_version
 from accord.replica.replica import Replica
@@ -201,7 +201,7 @@ class Screener:
     ) -> Screened:
         return self.screen_query(query_of(found), context, upload)
 
-    def look(self, data: bytes | StoredFilm, context: Context, running: Running) -> Query:
+    def look(self, data: bytes | LargeFilm, context: Context, running: Running) -> Query:
         """What to ask about a file: from a scaled decoding only where that settles it.
 
         Raises: Unavailable, as `DecoderPool.fingerprint`; Malformed, as `screen_bytes`.
@@ -227,20 +227,22 @@ class Screener:
 
     async def screen_bytes_async(
         self,
-        data: bytes,
+        data: bytes | LargeFilm,
         context: Context,
         upload: str | None = None,
         *,
+        digests: Digests | None = None,
         client: MemberId | None = None,
     ) -> Screened:
-        """`screen_bytes` for an event loop; `client` as `screen_query_async`."""
+        """`screen_bytes` for an event loop; `digests` if they are known, `client` as
+        `screen_query_async`."""
         self.check(context)
         running = self.running
         steps = running.screen.steps(context)
         further = ladder_steps(steps)
         # A client would see by the time of a second look that a listing is near.
         decoding = self.decoding if client is None else Decoding.EXACT
-        found = await self.pool.fingerprint_async(data, decoding, steps=further)
+        found = await self.pool.fingerprint_async(data, decoding, digests, further)
         if not await asyncio.to_thread(_is_settled, found, context, running):
             found = await self.pool.fingerprint_async(data, Decoding.EXACT, found.digests, further)
         query = query_of(found, steps)
