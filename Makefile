@@ -34,7 +34,7 @@ browser: setup  ## Find or install a Chromium for the browser tests
 wires:  ## Find or install `ip` for the test of partitions
 	@scripts/wires.sh
 
-arm:  ## Find or install a compiler and qemu for the kernel's tests on ARM
+arm:  ## Find or install what the tests for aarch64 run in
 	@scripts/arm.sh
 
 demo: setup  ## The whole story in a browser, on benign photographs

@@ -33,6 +33,7 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _PARENT: Final = os.getpid() if sys.argv[1:2] == ["table"] else os.getppid()
 _MEMORY: Final = ctypes.create_string_buffer(4096)
 _ADDRESS: Final = ctypes.addressof(_MEMORY)
+_FRESH: Final = f"/tmp/accord-escaped-{_PARENT}".encode()  # Nothing of that name is there.
 _X32_BIT: Final = 0x4000_0000
 # Calls by number (x86-64; aarch64), for those that no library function makes.
 _NUMBERS: Final[dict[str, tuple[int, int]]] = {
@@ -127,7 +128,7 @@ def _run_from_memory() -> int:
 # Some code in a decoder that was taken over, and what it would like to do next.
 PROBES: dict[str, Callable[[], int]] = {
     "open to read": lambda: call("openat", -100, b"/etc/passwd", os.O_RDONLY, 0),
-    "open to write": lambda: call("openat", -100, b"/tmp/x", os.O_CREAT | os.O_WRONLY, 0o600),
+    "open to write": lambda: call("openat", -100, _FRESH, os.O_CREAT | os.O_WRONLY, 0o600),
     "open to make a file without name": lambda: call("openat", -100, b"/tmp", 0o20200001, 0o600),
     "openat2": lambda: call("openat2", -100, b"/etc/passwd", _ADDRESS, 24),
     "connect by TCP": lambda: call("socket", socket.AF_INET, socket.SOCK_STREAM, 0),

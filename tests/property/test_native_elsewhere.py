@@ -2,9 +2,9 @@
 
 For ARM it needs `aarch64-linux-gnu-gcc` and `qemu-aarch64` (Debian: gcc-aarch64-linux-gnu,
 libc6-dev-arm64-cross, qemu-user), which scripts/arm.sh installs where it may; without them those
-cases are skipped by name. The program is
-tests/native/replay.c, since there is no Python for that processor to call the library from. What
-runs here only shows that the program is right: it is compiled in a hurry.
+cases are skipped by name. The program is tests/native/replay.c, since there is no Python for that
+processor to call the library from. What runs here only shows that the program is right: it is
+compiled in a hurry.
 """
 
 import ast
