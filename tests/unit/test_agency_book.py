@@ -49,6 +49,7 @@ def test_our_statements_are_found_by_their_header_however_long_ago(
     unsaid = consortium.header("ie-two")
     assert book.entry_of(headers[0]) is None
     book.sync()
-    found = [book.entry_of(header) for header in headers]
-    assert found == list(range(entry + 2, entry + 2 + len(headers)))
+    # The newest and the oldest, and all around where one look ends and the next begins.
+    for at in (*range(8), len(headers) // 2, len(headers) - 1):
+        assert book.entry_of(headers[at]) == entry + 2 + at
     assert book.entry_of(unsaid) is None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from accord.agency import outbox
@@ -156,10 +157,25 @@ def test_a_published_batch_opens_for_those_it_was_released_to(house: Agencies) -
 def test_batches_split_by_count_and_by_sealed_size() -> None:
     slim = [replace(row, pdq=None, pdq_quality=None, md5=None) for row in listings(10_001)]
     assert [batch.count for batch in split_batches(slim)] == [10_000, 1]
-    wide = listings(12_000)
-    batches = split_batches([replace(row, sha1=bytes(20)) for row in wide])
+    full = listings(12_000)
+    batches = split_batches([replace(row, sha1=bytes(20)) for row in full])
     assert sum(batch.count for batch in batches) == 12_000
     assert batches[0].count < 10_000
+
+
+def wide(count: int) -> list[Listing]:
+    """Of 96 patches each, so that few fill a batch."""
+    bits = np.random.default_rng(1).integers(0, 256, (count, 96, 32), dtype=np.uint8)
+    patches = [tuple(sorted(map(bytes, rows))) for rows in bits]
+    return [replace(row, patches=own) for row, own in zip(listings(count), patches, strict=True)]
+
+
+def test_batches_split_where_values_of_one_kind_alone_are_too_many() -> None:
+    rows = [replace(row, photodna=bytes(range(144))) for row in listings(7_000)]
+    for many in (rows, wide(300)):
+        batches = split_batches(many)
+        assert [row for batch in batches for row in listings_of(batch)] == many
+        assert len(batches) == 2
 
 
 @pytest.mark.parametrize("fault", ["lost", "stored-then-error"])
@@ -167,12 +183,13 @@ def test_batches_split_by_count_and_by_sealed_size() -> None:
 def test_a_crash_between_batches_publishes_each_listing_once(
     house: Agencies, fault: str, at: int
 ) -> None:
-    rows = [replace(row, sha1=bytes(20)) for row in listings(20_000)]
+    rows = wide(800)  # Three batches by their size.
     house.line.faults = ["ok"] * at + [fault]
     with pytest.raises(Unavailable):
         desk(house).publish(rows, [PLATFORMS])
     done = desk(house).publish(rows, [PLATFORMS])
     assert done.resumed
+    assert len(done.entries) == 3
     assert Counter(in_the_log(house)) == Counter(rows)  # Several were under way, in any order.
     before = len(house.line.sent)
     assert desk(house).publish(rows, [PLATFORMS]).entries == done.entries

@@ -9,7 +9,7 @@ Not here: screens and files of the command line (cli), the group keys themselves
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import tee
+from itertools import accumulate, tee
 from typing import TYPE_CHECKING, Final
 
 from accord.agency.outbox import Job, open_job
@@ -142,7 +142,7 @@ def split_batches(listings: Sequence[Listing]) -> list[Batch]:
     batches: list[Batch] = []
     start = 0
     while start < len(listings):
-        count = min(BATCH_LISTINGS_MAX, len(listings) - start)
+        count = _within(listings[start : start + BATCH_LISTINGS_MAX])
         batch = batch_of(listings[start : start + count])
         while (size := padded_size(len(encode_batch(batch)))) > SEALED_BYTES_MAX:
             count = min(count - 1, count * SEALED_BYTES_MAX // size)
@@ -150,6 +150,18 @@ def split_batches(listings: Sequence[Listing]) -> list[Batch]:
         batches.append(batch)
         start += count
     return batches
+
+
+def _within(listings: Sequence[Listing]) -> int:
+    """How many, one at least, have values that a statement has room for: more make no batch."""
+    sizes = accumulate(sum(map(len, _values(row))) for row in listings)
+    return max(1, sum(size <= SEALED_BYTES_MAX for size in sizes))
+
+
+def _values(row: Listing) -> Iterator[bytes]:
+    yield from (value for value in (row.pdq, row.photodna, row.md5, row.sha1, row.sha256) if value)
+    yield from row.frames
+    yield from row.patches
 
 
 def parse_refs(texts: Sequence[str], state: Reader) -> tuple[RefRange, ...]:
