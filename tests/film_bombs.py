@@ -94,7 +94,7 @@ FILM_BOMBS: Final[dict[str, Callable[[], bytes]]] = {
         "film avi raw", b"strf", 12, struct.pack("<ii", 2**31 - 1, -(2**31))
     ),
     "film: 8K in H.264": lambda: _flat((7_680, 4_320), 1),
-    "film: seventeen frames of 4,000 x 2,304 held at once": lambda: _flat((4_000, 2_304), 18),
+    "film: seventeen frames of 4,096 x 2,352 held at once": lambda: _flat((4_096, 2_352), 18),
     "film: grows from 16 x 16 to 4,000 x 2,304": lambda: (
         _without_end((16, 16), 3) + _without_end((4_000, 2_304), 3)
     ),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -13,6 +14,7 @@ from accord.fingerprint.source import BytesSource
 from accord.fingerprint.types import UnhashableCode, Unseen
 from accord.fingerprint.video import examine_video
 from accord.fingerprint.video_formats import CODECS, DEMUXERS, video_format_of
+from accord.fingerprint.video_pixels import LastHashed, Luma, pdq_of_luma
 from accord.wire.limits import PDQ_QUALITY_MIN, VIDEO_FRAMES_MAX
 from archives_kit import zipped
 from pictures_kit import encoded, picture
@@ -154,6 +156,52 @@ def test_beyond_the_budget_key_frames_alone_are_seen() -> None:
     assert 1 < found.facts.frames < original().facts.frames / 2
     assert share(found, original()) == 1.0
     assert found.unseen is None
+
+
+@pytest.mark.parametrize("form", ["mp4 h264", "mkv h264", "flv h264", "ts h264"])
+@pytest.mark.parametrize(("gop", "code"), [(50, None), (100, "video.too_large")])
+def test_key_frames_far_apart_say_too_little_of_a_film(
+    form: str, gop: int, code: str | None
+) -> None:
+    # Nothing is kept but key frames: what is shown between two is the same.
+    shown = [picture(seed, (96, 64)) for seed in range(12)]
+    always = {"sc_threshold": "0"}
+    film_ = film((shown[n // 50] for n in range(600)), form, rate=1, gop=gop, options=always)
+    found = seen(film_, 10_000_000)
+    assert found.facts.frames == 600 // gop
+    assert (None if found.unseen is None else found.unseen.code.value) == code
+    assert seen(film_).unseen is None, "all of its frames were looked at"
+
+
+def test_a_film_without_a_length_whose_rest_has_no_key_frame_is_not_all_seen() -> None:
+    shown = (picture(5, (96, 64)) for _ in range(600))
+    data = film(shown, "mpeg1", gop=600, options={"sc_threshold": "1000000000"})
+    second = data.index(b"\0\0\1\0", data.index(b"\0\0\1\0") + 4)  # The first that is no key.
+    data += 3 * data[second:]
+    found = seen(data, 20_000_000)
+    assert found.unseen is not None
+    assert found.unseen.code is UnhashableCode.VIDEO_TOO_LARGE
+    assert seen(data).unseen is None
+
+
+def test_a_frame_over_again_is_the_same_answer_at_once() -> None:
+    random = np.random.default_rng(3)
+    pixels = random.integers(16, 235, (300, 200), dtype=np.uint8)
+    last = LastHashed()
+    first = last.of(Luma(pixels, is_full=False))
+    assert last.of(Luma(pixels.copy(), is_full=False)) is first
+    again = last.of(Luma(pixels, is_full=True))
+    assert again is not first
+    assert again.fingerprint == pdq_of_luma(Luma(pixels, is_full=True)).fingerprint
+    other = pixels.copy()
+    other[1:64] = 235 - other[1:64]  # Rows that a glance does not meet.
+    found = last.of(Luma(other, is_full=True))
+    assert found.fingerprint == pdq_of_luma(Luma(other, is_full=True)).fingerprint
+    assert found.fingerprint != again.fingerprint
+    assert last.of(Luma(pixels.T.copy(), is_full=True)) is not found
+    large = Luma(np.zeros((5_000, 2_001), np.uint8), is_full=True)
+    assert last.of(large).fingerprint == last.of(large).fingerprint
+    assert last.of(Luma(pixels, is_full=False)).fingerprint == first.fingerprint
 
 
 def test_a_long_film_is_seen_by_seeking_through_it() -> None:

@@ -49,6 +49,7 @@ from accord.fingerprint.video_formats import (
 )
 from accord.fingerprint.video_pixels import (
     Bars,
+    LastHashed,
     Luma,
     Margins,
     luma_of,
@@ -74,6 +75,7 @@ av.logging.set_level(None)  # Words for nobody.
 _FRAME_PIXELS_MIN: Final = 100_000  # What the smallest frame costs of the budget: 60 us or so.
 _PACKET_PIXELS: Final = 2_000  # And a packet of which nothing is decoded.
 _SEEK_STRIDE_MS: Final = 2_000  # Nearer targets than that are reached by reading on.
+_KEYS_APART_MS_MAX: Final = 60_000  # Encoders make a key frame every 2 to 10 s, 20 at the most.
 _SEEKS_WITHOUT: Final = 8  # Seeks in a row that lead nowhere: the film is read on instead.
 _DAMAGED_MAX: Final = 100  # Packets of a stream that may fail before the rest is left alone.
 _ENDS_EARLY_SHARE: Final = 10  # A film may end a tenth of its length before it says, and 2 s.
@@ -247,9 +249,11 @@ class _Stream:
         self._stream = stream
         self._distinct: Distinct[_Kept] = Distinct(VIDEO_FRAMES_MAX)
         self._bars = Bars()
+        self._hashed = LastHashed()
         self._damaged = 0
         self._newest_ms = -1
         self._spent = 0
+        self._apart_ms_max = _TIME_MS_MAX  # Between two frames; of key frames, less.
         self._duration_ms = _duration_ms(container, stream)
         viewing.duration_ms = max(viewing.duration_ms, self._duration_ms)
 
@@ -295,16 +299,20 @@ class _Stream:
         self._stream.codec_context.skip_frame = "NONKEY"
         self._stream.discard = Discard.nonkey
         stride_ms = (self._duration_ms - max(0, self._newest_ms)) // VIDEO_KEYS_MAX
+        self._apart_ms_max = max(_KEYS_APART_MS_MAX, 2 * stride_ms)
         if stride_ms >= _SEEK_STRIDE_MS and self._watch_far_apart(stride_ms):
             return
         if self._spent:  # Seeks led nowhere; where to is not known.
             self._container.seek(0)
+        reached_ms = 0
         for packet in self._packets():
+            reached_ms = max(reached_ms, self._time_ms(packet.dts))
             for frame in self._decoded(packet):
                 self._view(frame)
             if self._spent > self._viewing.pixels_max:
                 self._viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
                 return
+        self._check_apart(reached_ms)
         self._check_end()
 
     def _watch_far_apart(self, stride_ms: int) -> bool:
@@ -374,7 +382,8 @@ class _Stream:
         """Keeps a frame if it is sound, due, detailed and new."""
         viewing = self._viewing
         self._pay(max(_FRAME_PIXELS_MIN, frame.width * frame.height))
-        time_ms = self._time_ms(frame)
+        time_ms = self._time_ms(frame.pts)
+        self._check_apart(time_ms)
         self._newest_ms = max(self._newest_ms, time_ms)
         viewing.tell(time_ms, self._duration_ms)
         if frame.is_corrupt:
@@ -390,7 +399,7 @@ class _Stream:
         if not viewing.looked:
             height, width = luma.pixels.shape
             viewing.looked, viewing.size = True, (width, height)
-        whole = pdq_of_luma(luma)
+        whole = self._hashed.of(luma)
         found = whole.fingerprint
         self._distinct.looked_at(time_ms)
         if found.quality >= PDQ_QUALITY_MIN and self._distinct.is_new(found.bits):
@@ -400,11 +409,16 @@ class _Stream:
             kept = _Kept(whole, photodna_of(frame), inner, bars, small)
             self._distinct.keep(time_ms, found.bits, kept)
 
-    def _time_ms(self, frame: VideoFrame) -> int:
+    def _check_apart(self, time_ms: int) -> None:
+        """Where a film has so few key frames, what lies between was not looked at."""
+        if time_ms - max(0, self._newest_ms) > self._apart_ms_max:
+            self._viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
+
+    def _time_ms(self, stamp: int | None) -> int:
         base = self._stream.time_base
-        if frame.pts is None or base is None:
+        if stamp is None or base is None:
             return max(0, self._newest_ms)
-        time_ms = int((frame.pts - (self._stream.start_time or 0)) * base * 1000)
+        time_ms = int((stamp - (self._stream.start_time or 0)) * base * 1000)
         return min(max(0, time_ms), _TIME_MS_MAX)
 
     def _check_end(self) -> None:
