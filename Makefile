@@ -7,6 +7,8 @@ UV_VERSION := 0.13.9
 UV := .tools/bin/uv
 export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
+# Tests start Python some hundred times: what it loads is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 RUN := $(UV) run --locked --no-sync
 
 .PHONY: help setup cometbft browser wires arm demo demo-once test check fmt lint types layers unit tidy vectors sim e2e fuzz bench clean
@@ -59,7 +61,7 @@ layers: setup
 	@$(RUN) lint-imports --no-cache
 
 unit: setup
-	@$(RUN) pytest -n auto tests/unit tests/tidy
+	@$(RUN) pytest -n auto -p no:schemathesis tests/unit tests/tidy
 
 check: setup  ## The fast part: format, lint, types, layers, unit and tidy tests, side by side
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types layers unit

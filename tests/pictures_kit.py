@@ -6,16 +6,28 @@ alterations below as a photograph does.
 
 import io
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from PIL import Image, ImageCms, ImageDraw, ImageEnhance
 
 SIZE: Final = (320, 208)  # Multiples of 16: rotations of a JPEG of it are exact.
+_KEPT_PIXELS_MAX: Final = 400_000  # Drawing takes longer than what most tests then do with it.
 
 
 def picture(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
-    """An RGB picture like no other seed's."""
+    """An RGB picture like no other seed's; the caller's own."""
+    is_small = size[0] * size[1] <= _KEPT_PIXELS_MAX
+    return _kept(seed, size).copy() if is_small else _drawn(seed, size)
+
+
+@lru_cache(maxsize=128)
+def _kept(seed: int, size: tuple[int, int]) -> Image.Image:
+    return _drawn(seed, size)
+
+
+def _drawn(seed: int, size: tuple[int, int]) -> Image.Image:
     random = np.random.default_rng(seed)
     width, height = size
     y, x = np.mgrid[0:height, 0:width] / max(size)

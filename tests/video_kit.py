@@ -45,6 +45,13 @@ FORMS: Final[dict[str, tuple[str, str, str]]] = {
     "avi utvideo": ("avi", "utvideo", "yuv420p"),
     "mpeg1": ("mpeg1video", "mpeg1video", "yuv420p"),
 }
+# Encoders at their quickest: what is tested is that a film is read.
+QUICK: Final[dict[str, dict[str, str]]] = {
+    "libsvtav1": {"preset": "11"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "8"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
+    "libx265": {"preset": "ultrafast", "x265-params": "log-level=none"},
+}
 UNREAD: Final = "avi utvideo"  # Its codec is none that is read.
 
 
@@ -77,9 +84,7 @@ def film(
     """The frames as a file. `quality` is x264's constant rate factor; more is worse."""
     name, codec, pixels = FORMS[form]
     out = io.BytesIO()
-    encoder = {"crf": str(quality)} if quality is not None else {}
-    if codec == "libx265":
-        encoder["x265-params"] = "log-level=none"
+    encoder = QUICK.get(codec, {}) | ({"crf": str(quality)} if quality is not None else {})
     stream = None
     with av.open(out, "w", format=name) as container:
         for number, picture_ in enumerate(frames):

@@ -177,11 +177,11 @@ def test_a_picture_that_is_an_archive_too_is_both() -> None:
 @pytest.mark.parametrize("decoding", Decoding)
 @pytest.mark.parametrize("form", ["MPO", "one after the other"])
 def test_a_jpegs_other_pictures_are_seen(form: str, decoding: Decoding) -> None:
-    first, second = (encoded(picture(seed, (400, 400)), "JPEG") for seed in (1, 2))
+    first, second = (encoded(picture(seed, (240, 240)), "JPEG") for seed in (1, 2))
     data = first + second
     if form == "MPO":
-        other = picture(2, (400, 400))
-        data = encoded(picture(1, (400, 400)), "MPO", save_all=True, append_images=[other])
+        other = picture(2, (240, 240))
+        data = encoded(picture(1, (240, 240)), "MPO", save_all=True, append_images=[other])
     answer = seen(data, decoding)
     assert [view.index for view in answer.pdq] == [0, 1]
     assert distance_bits(answer.pdq[0].bits, seen(first).pdq[0].bits) <= 10
@@ -195,8 +195,8 @@ def test_a_jpegs_other_pictures_are_seen(form: str, decoding: Decoding) -> None:
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_thumbnail_of_something_else_is_a_view(orientation: int, decoding: Decoding) -> None:
     def with_thumbnail(seed: int) -> bytes:
-        plain = oriented(picture(1, (640, 480)), orientation, "JPEG")
-        small = picture(seed, (640, 480)).resize((160, 120))
+        plain = oriented(picture(1, (400, 300)), orientation, "JPEG")
+        small = picture(seed, (400, 300)).resize((160, 120))
         thumbnail = oriented(small, orientation, "JPEG")
         # Whole JPEG data at the end of the EXIF block, where cameras write it.
         size = int.from_bytes(plain[plain.index(b"\xff\xe1") + 2 :][:2], "big")
@@ -208,7 +208,7 @@ def test_a_thumbnail_of_something_else_is_a_view(orientation: int, decoding: Dec
     own, other = seen(with_thumbnail(1), decoding), seen(with_thumbnail(2), decoding)
     assert [view.index for view in own.pdq] == [0]
     assert [view.index for view in other.pdq] == [0, 1]
-    alone = seen(encoded(picture(2, (640, 480)), "PNG")).pdq[0].bits
+    alone = seen(encoded(picture(2, (400, 300)), "PNG")).pdq[0].bits
     assert distance_bits(other.pdq[1].bits, alone) <= 24
 
 
