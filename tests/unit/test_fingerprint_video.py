@@ -279,6 +279,10 @@ def test_a_film_that_is_not_in_memory_tells_of_what_else_it_is() -> None:
     assert isinstance(plain, Examined)
     assert plain.unseen is None
     also = data[:150] + b"%PDF-" + data[155:]  # In what fills its first packet.
+    hidden = zipped([encoded(picture(4), "PNG")])[:-2] + b"\xff\xff" + b"x" * 65_535
+    long = examine_film(BytesSource(data + hidden), lambda _done, _of: None)
+    assert isinstance(long, Examined)
+    assert long.unseen == Unseen(UnhashableCode.ARCHIVE_NOT_READABLE), "behind a long remark"
     pdf = examine_film(BytesSource(also), lambda _done, _of: None)
     assert isinstance(pdf, Examined)
     assert pdf.unseen == Unseen(UnhashableCode.ARCHIVE_NOT_READABLE)

@@ -98,6 +98,13 @@ def has_zip_at_end(data: bytes) -> bool:
     return at >= 0 and data.find(_ZIP_MEMBER, 0, at) >= 0
 
 
+def may_have_zip_at_end(end: bytes) -> bool:
+    """`has_zip_at_end` of a file of which only the last `ZIP_END_WITHIN` bytes are at hand: the
+    files' records may lie anywhere before these. Of other files that are so large one in 65,000
+    has the four bytes there by chance."""
+    return end.rfind(_ZIP_END) >= 0
+
+
 def members_of(data: bytes, names: Sequence[ContainerName]) -> Iterator[Member]:
     """Every member's number and its bytes, or why there are none; ends at the first limit."""
     left = Allowance()

@@ -25,7 +25,7 @@ from accord.fingerprint.containers import (
     ZIP_END_WITHIN,
     ContainerName,
     containers_of,
-    has_zip_at_end,
+    may_have_zip_at_end,
     members_of,
 )
 from accord.fingerprint.embedded import beside
@@ -171,7 +171,7 @@ def examine_film(source: Source, tell: Tell) -> Examined | UnhashableCode:
     if not isinstance(answer, Examined) or answer.unseen is not None:
         return answer
     end = source.read(max(0, source.size - ZIP_END_WITHIN), ZIP_END_WITHIN)
-    if containers_of(source.read(0, HEAD_WITHIN)) or has_zip_at_end(end):
+    if containers_of(source.read(0, HEAD_WITHIN)) or may_have_zip_at_end(end):
         return replace(answer, unseen=Unseen(UnhashableCode.ARCHIVE_NOT_READABLE))
     return _second_asked(answer) if is_used() else answer
 
