@@ -128,3 +128,24 @@ def test_whoever_stops_halfway_and_a_killed_gateway_leave_nothing(
         assert os.listdir(home / "spool") == ["shares.lock"]
         assert spooled(url) == 0
         assert gateway.stop() == 0
+
+
+def test_processes_share_the_disk_that_films_may_take(home: Path, tmp_path: Path) -> None:
+    few = ("--processes", "2", "--workers", "2", "--film-mb", "400", "--spool-mb", "700")
+    grown = tmp_path / "grown.mp4"
+    write_large(grown, film(walk(11, 12.0), quality=30), LARGE)
+    with running(tmp_path, "gateway", "--home", home, "--trial", "--port", "0", *few) as gateway:
+        url = str(gateway.line()["listening"])
+        until(
+            lambda: is_ready(url) and httpx.get(f"{url}/healthz").json()["processes"]["ready"] == 2
+        )
+        with half_sent(url), half_sent(url):  # 300 MB each, of one process or of both.
+
+            def is_full() -> bool:
+                return bool(upload(url, grown).get("error", {}).get("code") == "gateway.spool_busy")
+
+            until(is_full)
+        until(lambda: upload(url, grown).get("decision") == "match")
+        assert gateway.stop() == 0
+        assert "Traceback" not in gateway.said()
+        assert os.listdir(home / "spool") == ["shares.lock"]
