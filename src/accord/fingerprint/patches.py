@@ -82,10 +82,12 @@ class PatchKernel(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patches:
-    """Shape: bits (n, 32); the same mirrored; whether each was turned (n); spot and quality (n)."""
+    """Shape: bits (n, 32); the same mirrored; the frequencies (n, 16, 16) behind the bits; whether
+    each was turned (n); spot and quality (n)."""
 
     bits: Bits
     mirrored: Bits
+    frequencies: Floats
     is_turned: NDArray[np.bool_]
     spots: Spots
     quality: NDArray[np.int32]
@@ -122,6 +124,7 @@ def patches_of(grey: Grey, spots_max: int, kernel: PatchKernel, leaning_max: int
     return Patches(
         bits_of(frequencies[rich]),
         bits_of(other[rich]),
+        frequencies[rich],
         is_turned[rich],
         every[rich],
         quality[rich],

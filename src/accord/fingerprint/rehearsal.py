@@ -1,15 +1,17 @@
 """Which patches of a picture a listing keeps: those that are found again when it is altered.
 
 The agency has the picture, so it tries: parts of it, turned, small and askew, each looked at as a
-query would be. Patches are then taken one by one, each time the one that helps the alterations
+query would be. A patch becomes the mean of itself and of where it was found again: that is nearer
+to the next alteration than the original is. What anybody's shapes look like is left out (plain).
+Patches are then taken one by one, each time the one that helps the alterations
 most that have the fewest votes so far; small parts count little until the others have theirs.
 Whoever matches needs none of this: any choice is a valid listing, and this one is merely found
 more often.
-Not here: what patches are (patches), pixels (ladder).
+Not here: what patches are (patches), pixels (ladder), plain ones (plain).
 Source: docs/spec/fingerprint.md, section 13.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -17,23 +19,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from accord.fingerprint.dihedral import Bits
-from accord.fingerprint.patches import LEANING_MAX, PatchKernel, patches_of
+from accord.fingerprint.dihedral import Bits, bits_of
+from accord.fingerprint.patches import LEANING_MAX, Patches, PatchKernel, patches_of
 from accord.fingerprint.patches_native import apart
-from accord.fingerprint.pdq import SIDE
+from accord.fingerprint.pdq import SIDE, Floats
+from accord.fingerprint.plain import is_plain
 from accord.fingerprint.resample import for_patches
 from accord.fingerprint.types import PDQ_BYTES
+from accord.wire.limits import PATCH_BITS_MAX
 
 CANDIDATES_MAX: Final = 160  # Spots of the whole picture, each upright and turned.
 LOOKED_AT: Final = 100  # Spots of an altered picture.
 EVERY: Final = 1000  # More patches than are found in one picture and are unlike each other.
-# GAP(#5): a quarter of each side is met in 1 of 20 with 24 patches, in half with 96.
+# GAP(#5): a quarter of each side is met in 1 of 13 with 24 patches, in two thirds with 96.
 SMALL_PARTS_FROM: Final = 48  # Fewer patches cannot hold on to small parts: none are rehearsed.
-_SURE: Final = 36  # Bits: found again.
-_LOST: Final = 46  # Not found; between the two, partly.
+_SURE: Final = PATCH_BITS_MAX  # Found again.
+_LOST: Final = _SURE + 10  # Not found; between the two, partly.
+_SAME: Final = 46  # Bits to what is surely the same place, which the mean is taken with.
 _APART: Final = 70  # Bits between two patches of a listing: what repeats itself votes once.
 _SMALL_WEIGHT: Final = 0.2  # Of a small part, beside 1.
 
+_FAINTEST: Final = 1e-6
 _SAMENESS_MAX: Final = 0.4  # A photograph's median is 0.24; window frames come to 0.5.
 NO_BITS: Final[Bits] = np.empty((0, PDQ_BYTES), dtype=np.uint8)
 
@@ -93,28 +99,58 @@ def rehearsed(
     """The patches to list: none like a `common` one. Shape: (n, 32), n at most `patches_max`;
     `picture` in mode L."""
     has_small_parts = patches_max >= SMALL_PARTS_FROM
-    own = _candidates(picture, kernel, has_small_parts)
-    if not len(own):
-        return NO_BITS
-    is_own = apart(own, common).min(axis=1, initial=8 * PDQ_BYTES) > _APART
-    own = own[is_own & (sameness_of(own) <= _SAMENESS_MAX)]
-    if not len(own):
-        return NO_BITS
-    found = [_found(own, altered, kernel, LEANING_MAX) for altered in _altered(picture)]
-    weights = [1.0] * len(found)
+    views = [_seen(altered, kernel, LEANING_MAX) for altered in _altered(picture)]
+    weights = [1.0] * len(views)
     if has_small_parts:
-        found += [_found(own, _cut(picture, part), kernel, 0) for part in _SMALL_PARTS]
+        views += [_seen(_cut(picture, part), kernel, 0) for part in _SMALL_PARTS]
         weights += [_SMALL_WEIGHT] * len(_SMALL_PARTS)
-    kept = _chosen(own, Rehearsed(np.stack(found), np.array(weights)), patches_max)
+    own = meant(_candidates(picture, kernel, has_small_parts), views)
+    is_own = apart(own, common).min(axis=1, initial=8 * PDQ_BYTES) > _APART
+    own = own[is_own & (sameness_of(own) <= _SAMENESS_MAX) & ~is_plain(own)]
+    if not len(own):
+        return NO_BITS
+    found = np.stack([_found(own, view.bits) for view in views])
+    kept = _chosen(own, Rehearsed(found, np.array(weights)), patches_max)
     return np.asarray(own[kept])
 
 
-def _candidates(picture: Image.Image, kernel: PatchKernel, has_small_parts: bool) -> Bits:
-    found = [patches_of(for_patches(picture), CANDIDATES_MAX, kernel).bits]
+def _seen(altered: Image.Image, kernel: PatchKernel, leaning_max: int) -> Patches:
+    return patches_of(for_patches(altered), LOOKED_AT, kernel, leaning_max)
+
+
+def _candidates(picture: Image.Image, kernel: PatchKernel, has_small_parts: bool) -> Floats:
+    """Shape: (n, 16, 16), frequencies."""
+    found = [patches_of(for_patches(picture), CANDIDATES_MAX, kernel).frequencies]
     if has_small_parts:
         for part, spots in _SOURCES:
-            found.append(patches_of(for_patches(_cut(picture, part)), spots, kernel).bits)
+            grey = for_patches(_cut(picture, part))
+            found.append(patches_of(grey, spots, kernel).frequencies)
     return np.asarray(np.concatenate(found))
+
+
+def meant(candidates: Floats, views: Sequence[Patches]) -> Bits:
+    """The PDQ of each candidate's mean with what is nearest to it in every view that shows it: bits
+    that vary from view to view fall where most of them do. Shape: (n, 16, 16), (n, 32)."""
+    bits = bits_of(candidates)
+    if not len(bits):
+        return NO_BITS
+    total = _levelled(candidates)
+    for view in views:
+        if not len(view):
+            continue
+        distance = apart(bits, view.bits)
+        nearest = distance.argmin(axis=1)
+        is_same = distance[np.arange(len(bits)), nearest] <= _SAME
+        total[is_same] += _levelled(view.frequencies[nearest[is_same]])
+    return bits_of(total)
+
+
+def _levelled(frequencies: Floats) -> Floats:
+    """Around their median, and as strong as each other: contrast is not what is averaged."""
+    values = frequencies.reshape(-1, SIDE * SIDE)
+    values = values - np.median(values, axis=1, keepdims=True)
+    strength = np.sqrt((values * values).mean(axis=1, keepdims=True))
+    return np.asarray((values / np.maximum(strength, _FAINTEST)).reshape(frequencies.shape))
 
 
 def sameness_of(bits: Bits) -> NDArray[np.float64]:
@@ -142,12 +178,9 @@ def distances(some: Bits, others: Bits) -> NDArray[np.int64]:
     return apart(some, others).astype(np.int64)
 
 
-def _found(
-    own: Bits, altered: Image.Image, kernel: PatchKernel, leaning_max: int
-) -> NDArray[np.float64]:
-    """How well each of our patches is found in an altered picture, 0 to 1."""
-    seen = patches_of(for_patches(altered), LOOKED_AT, kernel, leaning_max)
-    nearest = apart(own, seen.bits).min(axis=1, initial=8 * PDQ_BYTES).astype(np.float64)
+def _found(own: Bits, seen: Bits) -> NDArray[np.float64]:
+    """How well each of our patches is found among those of an altered picture, 0 to 1."""
+    nearest = apart(own, seen).min(axis=1, initial=8 * PDQ_BYTES).astype(np.float64)
     return np.asarray(np.clip((_LOST - nearest) / (_LOST - _SURE), 0.0, 1.0))
 
 
