@@ -127,7 +127,9 @@ def bodies(random: Random, count_max: int, has_clouds: bool) -> Image.Image:
         at, reach = place(random), size(random, 8, 180)
         mask = Image.new("L", (WIDTH, HEIGHT))
         turn = random.uniform(0, 2 * np.pi)
-        ImageDraw.Draw(mask).polygon(moved(outline(random, reach, not has_clouds), at, turn), fill=255)
+        ImageDraw.Draw(mask).polygon(
+            moved(outline(random, reach, not has_clouds), at, turn), fill=255
+        )
         soft = size(random, 0.5, reach / 3 + 2) if random.random() < 0.5 else 0.6
         fill = ground(random, True) if has_clouds else shaded(random, at, reach)
         page.paste(page_of(fill), (0, 0), mask.filter(ImageFilter.GaussianBlur(soft)))
