@@ -3,13 +3,14 @@
 import hashlib
 import io
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 from PIL import Image
 
 from pictures_kit import picture
@@ -75,13 +76,15 @@ def film(
     frames: Iterable[Image.Image],
     form: str = "mp4 h264",
     *,
-    rate: int = RATE,
+    rate: int | Fraction = RATE,
     gop: int = 50,
     quality: int | None = None,
     options: dict[str, str] | None = None,
     rotation: int = 0,
+    keys: Container[int] = (),
 ) -> bytes:
-    """The frames as a file. `quality` is x264's constant rate factor; more is worse."""
+    """The frames as a file. `quality` is x264's constant rate factor; more is worse. `keys` are
+    frames that are key frames in any case."""
     name, codec, pixels = FORMS[form]
     out = io.BytesIO()
     encoder = QUICK.get(codec, {}) | ({"crf": str(quality)} if quality is not None else {})
@@ -100,6 +103,8 @@ def film(
                     stream.set_display_rotation(rotation)
             frame = av.VideoFrame.from_image(picture_).reformat(format=pixels)
             frame.pts, frame.time_base = number, Fraction(1, rate)
+            if number in keys:
+                frame.pict_type = PictureType.I
             container.mux(stream.encode(frame))
         assert stream is not None
         container.mux(stream.encode(None))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from functools import cache
 from itertools import pairwise
 
@@ -187,6 +188,39 @@ def test_a_film_without_a_length_whose_rest_has_no_key_frame_is_not_all_seen() -
     assert found.unseen is not None
     assert found.unseen.code is UnhashableCode.VIDEO_TOO_LARGE
     assert seen(data).unseen is None
+
+
+@pytest.mark.parametrize("form", ["mp4 h264", "mkv h264"])
+@pytest.mark.parametrize(("without", "code"), [(4, None), (9, "video.too_large")])
+def test_a_long_film_whose_end_has_no_key_frame_is_not_all_seen(
+    form: str, without: int, code: str | None
+) -> None:
+    # Two hours, a frame in 10 s: where seeks lead nowhere only at the end, they led through it.
+    shown = [picture(seed, (96, 64)) for seed in range(12)]
+    rate, always = Fraction(1, 10), {"sc_threshold": "0", "bf": "0"}
+    keys = range(0, 720 - without, 2)
+    frames_ = (shown[n // 60] for n in range(720))
+    film_ = film(frames_, form, rate=rate, gop=10_000, options=always, keys=keys)
+    found = seen(film_, 120_000_000)
+    assert (None if found.unseen is None else found.unseen.code.value) == code
+    assert seen(film_).unseen is None, "all of its frames were looked at"
+
+
+def test_a_length_that_is_a_lie_hides_nothing_behind_the_last_key_frame() -> None:
+    shown = [picture(seed, (96, 64)) for seed in range(2)]
+    always = {"sc_threshold": "0"}
+    film_ = bytearray(film((shown[n // 60] for n in range(120)), rate=1, gop=999, options=always))
+    for box, scale_at, length_at in ((b"mvhd", 16, 20), (b"tkhd", None, 24), (b"mdhd", 16, 20)):
+        at = film_.index(box)
+        if scale_at is not None:
+            scale = int.from_bytes(film_[at + scale_at : at + scale_at + 4])
+        film_[at + length_at : at + length_at + 4] = (2 * scale).to_bytes(4)
+    film_ = film_.replace(b"elst", b"free")
+    assert seen(bytes(film_)).facts.frames == 2, "players show all of it"
+    found = seen(bytes(film_), 10_000_000)
+    assert found.facts.duration_ms == 2_000
+    assert found.unseen is not None
+    assert found.unseen.code is UnhashableCode.VIDEO_TOO_LARGE
 
 
 def test_a_frame_over_again_is_the_same_answer_at_once() -> None:

@@ -301,19 +301,38 @@ class _Stream:
         stride_ms = (self._duration_ms - max(0, self._newest_ms)) // VIDEO_KEYS_MAX
         self._apart_ms_max = max(_KEYS_APART_MS_MAX, 2 * stride_ms)
         if stride_ms >= _SEEK_STRIDE_MS and self._watch_far_apart(stride_ms):
+            self._check_rest()
             return
         if self._spent:  # Seeks led nowhere; where to is not known.
             self._container.seek(0)
         reached_ms = 0
         for packet in self._packets():
-            reached_ms = max(reached_ms, self._time_ms(packet.dts))
+            reached_ms = max(reached_ms, self._shown_ms(packet))
             for frame in self._decoded(packet):
                 self._view(frame)
             if self._spent > self._viewing.pixels_max:
                 self._viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
                 return
         self._check_apart(reached_ms)
+        self._check_rest()
         self._check_end()
+
+    def _check_rest(self) -> None:
+        """What follows the last key frame: some demuxers pass over it where key frames alone are
+        asked for, and the length that a film says may be a lie. Nothing of it is decoded."""
+        self._stream.discard = Discard.default
+        reached_ms, enough_ms = 0, max(0, self._newest_ms) + self._apart_ms_max
+        try:
+            self._seek(max(0, self._newest_ms))
+        except FFmpegError:
+            return
+        for packet in self._packets():
+            reached_ms = max(reached_ms, self._shown_ms(packet))
+            if self._spent > self._viewing.pixels_max:
+                self._viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
+            if reached_ms > enough_ms or self._spent > self._viewing.pixels_max:
+                break
+        self._check_apart(reached_ms)
 
     def _watch_far_apart(self, stride_ms: int) -> bool:
         """Whether seeking led through the film."""
@@ -333,13 +352,8 @@ class _Stream:
     def _frame_at(self, time_ms: int) -> VideoFrame | None:
         """The key frame at or before a moment, or the first one after it."""
         stream = self._stream
-        base = stream.time_base
-        if base is None:
-            return None
         try:
-            self._container.seek(
-                int(time_ms / 1000 / base) + (stream.start_time or 0), stream=stream
-            )
+            self._seek(time_ms)
         except FFmpegError:
             return None
         for packet in self._packets():
@@ -350,6 +364,13 @@ class _Stream:
                 return frames[0]
             stream.codec_context.flush_buffers()
         return None
+
+    def _seek(self, time_ms: int) -> None:
+        """To the key frame at or before a moment. Raises: FFmpegError."""
+        stream, base = self._stream, self._stream.time_base
+        if base is not None:
+            at = int(time_ms / 1000 / base) + (stream.start_time or 0)
+            self._container.seek(at, stream=stream)
 
     def _packets(self) -> Iterator["Packet[VideoStream]"]:
         try:
@@ -413,6 +434,9 @@ class _Stream:
         """Where a film has so few key frames, what lies between was not looked at."""
         if time_ms - max(0, self._newest_ms) > self._apart_ms_max:
             self._viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
+
+    def _shown_ms(self, packet: "Packet[VideoStream]") -> int:
+        return self._time_ms(packet.dts if packet.pts is None else packet.pts)
 
     def _time_ms(self, stamp: int | None) -> int:
         base = self._stream.time_base
