@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,6 +147,32 @@ def test_what_a_process_left_that_ended_at_once_is_removed(folder: Path) -> None
     (folder / "of the operator").write_bytes(b"")
     Spool(SpoolSettings(folder), plenty).close()
     assert names(folder) == ["of the operator", "shares.lock"]
+
+
+def test_what_has_content_is_none_of_ours_whatever_its_name(folder: Path) -> None:
+    (folder / "film-directory").mkdir(parents=True)
+    (folder / "film-of-a-walk.mp4").write_bytes(b"the operator's own")
+    (folder / "film-link").symlink_to("film-of-a-walk.mp4")
+    Spool(SpoolSettings(folder), plenty).close()
+    assert names(folder) == ["film-directory", "film-link", "film-of-a-walk.mp4", "shares.lock"]
+
+
+def test_one_that_begins_while_another_makes_a_file_does_no_harm(
+    spool: Spool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_meanwhile(prefix: str, dir: Path) -> tuple[int, str]:
+        found = mkstemp(prefix=prefix, dir=dir)
+        begun.append(Spool(SpoolSettings(folder), plenty))
+        return found
+
+    begun: list[Spool] = []
+    mkstemp = tempfile.mkstemp
+    monkeypatch.setattr(tempfile, "mkstemp", made_meanwhile)
+    with spool.film() as film:
+        film.write(b"a part")
+        assert film.digests == digests_of(b"a part")
+    (another,) = begun
+    another.close()
 
 
 def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -107,18 +108,26 @@ class Spool:
         os.close(self._shares)
 
     def _sweep(self) -> None:
-        """Removes what a process left that ended between making a file and taking its name: none
-        has a name for longer, so nothing of another process is lost. Raises: OSError."""
+        """Removes what a process left that ended between making a file and taking its name: an
+        empty file. What has content is none of ours, whatever its name. Raises: OSError."""
         for left in self._directory.glob(f"{_PREFIX}*"):
-            left.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                about = left.lstat()
+                if stat.S_ISREG(about.st_mode) and not about.st_size:
+                    left.unlink()
 
     def made(self) -> int:
         """A new file without a name. Raises: Unavailable."""
         try:
             file, name = tempfile.mkstemp(prefix=_PREFIX, dir=self._directory)  # Mode 0600.
-            # Crash up to here: an empty file, which the next process removes.
-            os.unlink(name)
         except OSError as err:
+            raise _refused(err) from err
+        # Crash up to here: an empty file, which the next process removes.
+        try:
+            with suppress(FileNotFoundError):  # One that begins just now removed it.
+                os.unlink(name)
+        except OSError as err:
+            os.close(file)
             raise _refused(err) from err
         return file
 
