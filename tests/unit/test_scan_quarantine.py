@@ -19,7 +19,7 @@ from accord.scan.cases.quarantine import Held, Lying, Quarantine
 from accord.statements.batch import Listing
 from accord.statements.rules import Scope
 from accord.wire.errors import Malformed, Unavailable, Unproven
-from accord.wire.limits import IMAGE_BYTES_MAX
+from accord.wire.limits import IMAGE_BYTES_MAX, SPOOL_FREE_BYTES_MIN
 from cases_kit import IDENTITY, KEY, Crashed, Desk, case_of, full_disk, open_sealed, platform_home
 from command_kit import told
 from consortium_kit import CLASS
@@ -104,6 +104,27 @@ def test_a_full_disk_leaves_nothing_behind(world: Desk, lying: Lying) -> None:
     assert world.store.case("c1").quarantined == ""
     assert keep(world, lying)
     assert world.files() == ["c1.age"]
+
+
+@pytest.mark.parametrize("writes", [0, 20])
+def test_a_film_leaves_a_disk_what_receipts_need(
+    world: Desk, lying: Lying, tmp_path: Path, writes: int
+) -> None:
+    def free(_: Path) -> int:
+        nonlocal asked
+        asked += 1
+        return SPOOL_FREE_BYTES_MIN + (SIZE if asked <= writes else 0)
+
+    asked = 0
+    folder = tmp_path / "held"
+    quarantine = Quarantine(folder, KEY, free)
+    refused = pytest.raises(Unavailable, match=r"cases\.quarantine .*space")
+    with refused, quarantine.sealing("c1", lying):
+        pass
+    assert asked == writes + 1, "others fill the disk meanwhile"
+    assert list(folder.iterdir()) == []
+    with quarantine.sealing("c1", b"a picture") as sealed:
+        assert sealed is not None
 
 
 @pytest.mark.parametrize("step", ["after sealing", "after file", "before quarantined"])

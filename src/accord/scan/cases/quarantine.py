@@ -2,16 +2,18 @@
 
 Who runs the gateway can put files in and can destroy them, and cannot read one: only the holder of
 the identity does.
+Invariant: films leave a disk SPOOL_FREE_BYTES_MIN, since answers need receipts and these the disk.
 Not here: which case a file belongs to, and whether it may go (desk).
 Source: docs/spec/cases.md, section 3; the age format, https://age-encryption.org/v1.
 """
 
+import errno
 import fcntl
 import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +24,9 @@ import pyrage
 
 from accord.client.files import sync_directory
 from accord.media.films import LargeFilm, OpenFilm, SourceFailed
+from accord.scan.spool import FreeBytes, free_bytes
 from accord.wire.errors import Malformed, Unavailable, Unproven
+from accord.wire.limits import SPOOL_FREE_BYTES_MIN
 
 _age: Any = pyrage  # A compiled module without type hints.
 QUARANTINE_FOLDER: Final = "quarantine"
@@ -61,10 +65,11 @@ class Sealed:
 class Quarantine:
     """A directory of encrypted files, one a case."""
 
-    def __init__(self, directory: Path, key: NamedKey) -> None:
+    def __init__(self, directory: Path, key: NamedKey, free: FreeBytes = free_bytes) -> None:
         """Raises: Malformed, for a recipient that is none."""
         self.key = key
         self._directory = directory
+        self._free = free
         try:
             self._recipient = _age.x25519.Recipient.from_str(key.recipient)
         except _age.RecipientError as err:
@@ -104,7 +109,7 @@ class Quarantine:
                 self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._sweep()
                 beside, out = stack.enter_context(self._half_done(case_id))
-                digest = _encrypted(out, held, self._recipient)
+                digest = _encrypted(out, held, self._recipient, self._check_space)
                 place = self._path(case_id)
                 sealed = None if digest is None else Sealed(beside, place, digest)
             except SourceFailed:
@@ -112,6 +117,11 @@ class Quarantine:
             except OSError as err:
                 raise Unavailable("cases.quarantine", why=err.strerror or "") from err
             yield sealed
+
+    def _check_space(self, size: int) -> None:
+        """Raises: OSError."""
+        if self._free(self._directory) - size < SPOOL_FREE_BYTES_MIN:
+            raise OSError(errno.ENOSPC, "too little space would be left")
 
     def keep(self, sealed: Sealed) -> str:
         """The file is in its place, durably; its digest. Raises: Unavailable."""
@@ -206,17 +216,22 @@ def unseal(sealed: BinaryIO, out: BinaryIO, identity: str) -> None:
         raise Unproven("cases.not_opened", mend="the identity that the case names") from err
 
 
-def _encrypted(out: BinaryIO, held: Held, recipient: object) -> str | None:
-    """The ciphertext's digest, in hex; None, for what is not the film it was.
+def _encrypted(
+    out: BinaryIO, held: Held, recipient: object, check_space: Callable[[int], None]
+) -> str | None:
+    """The ciphertext's digest, in hex; None, for what is not the film it was. Space is asked for
+    all of a film, and again at each write: others fill a disk, too.
 
     Raises: OSError, SourceFailed.
     """
-    writing = _Writing(out)
+    writing = _Writing(out, None if isinstance(held, bytes) else check_space)
     with ExitStack() as stack:
         if isinstance(held, bytes):
             _encrypt(io.BytesIO(held), writing, recipient)
         else:
-            reading = _Reading(stack.enter_context(held.film.opened()))
+            film = stack.enter_context(held.film.opened())
+            check_space(film.size)
+            reading = _Reading(film)
             _encrypt(io.BufferedReader(reading, _BUFFER_BYTES), writing, recipient)
             if reading.failed is not None:
                 raise reading.failed
@@ -238,13 +253,16 @@ def _encrypt(reading: BinaryIO | io.BufferedReader, writing: "_Writing", recipie
 class _Writing:
     """What the age library writes to. It tells of an error in its own words: ours are kept."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: BinaryIO, check_space: Callable[[int], None] | None = None) -> None:
         self.sha256 = hashlib.sha256()
         self.failed: OSError | None = None
         self._out = out
+        self._check_space = check_space
 
     def write(self, data: bytes) -> int:
         try:
+            if self._check_space is not None:
+                self._check_space(len(data))
             self._out.write(data)
         except OSError as err:
             self.failed = err
