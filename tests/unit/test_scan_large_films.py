@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +17,11 @@ from accord.client.signing import signed_headers
 from accord.fingerprint import digests_of
 from accord.scan.bodies import Bodies
 from accord.scan.cases.intake import taking_in
+from accord.scan.cases.quarantine import Held, Lying
 from accord.scan.clients import DAY_MS, Client, Clients, Terms
-from accord.scan.gateway import Gateway, create_app
+from accord.scan.gateway import FILMS_HELD_AT_ONCE, Gateway, create_app
 from accord.scan.lookups import Lookups
+from accord.scan.screener import Screened
 from accord.scan.spool import Spool, SpoolSettings
 from accord.statements.batch import Listing
 from accord.statements.bodies import Role
@@ -92,6 +96,43 @@ def test_a_large_film_is_decided_and_held_as_any_file_is(
     world.store.close()
     text = gateway.meter.text(gateway._gauges(), ())
     assert "accord_spool_bytes 0" in text
+
+
+def test_films_on_their_way_into_quarantine_leave_threads_to_others(
+    scene: Scene, spool: Spool, large: Path
+) -> None:
+    held: list[str | None] = []
+    done = threading.Event()
+
+    def take_in(_: Screened, upload: str | None, data: Held | None) -> None:
+        if isinstance(data, Lying):
+            held.append(upload)
+            done.wait(60)
+
+    async def ask(client: httpx.AsyncClient, number: int) -> int:
+        answer = await client.post(f"{URL}?upload=u{number}", content=large.read_bytes())
+        return answer.status_code
+
+    async def all_at_once() -> list[int]:
+        threads = ThreadPoolExecutor(FILMS_HELD_AT_ONCE + 1)
+        asyncio.get_running_loop().set_default_executor(threads)
+        transport = httpx.ASGITransport(create_app(gateway))
+        async with httpx.AsyncClient(transport=transport) as client:
+            films = [asyncio.create_task(ask(client, number)) for number in range(3)]
+            try:
+                while len(held) < FILMS_HELD_AT_ONCE:
+                    await asyncio.sleep(0.01)
+                async with asyncio.timeout(20):
+                    for _ in range(20):
+                        await client.post(URL, content=b"no picture")
+                assert len(held) == FILMS_HELD_AT_ONCE
+            finally:
+                done.set()
+            return await asyncio.gather(*films)
+
+    gateway = Gateway(scene.screener, bodies=Bodies(spool=spool), cases=take_in)
+    assert asyncio.run(all_at_once()) == [200, 200, 200]
+    assert sorted(str(upload) for upload in held) == ["u0", "u1", "u2"]
 
 
 def test_what_only_begins_as_a_film_is_undetermined(scene: Scene, spool: Spool) -> None:

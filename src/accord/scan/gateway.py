@@ -25,7 +25,7 @@ from accord.client.verifying import received
 from accord.fingerprint import Digests
 from accord.matching import Context, Query
 from accord.scan.bodies import FILM_TOO_LARGE, SLOW, TOO_LARGE, Bodies
-from accord.scan.cases.intake import TakeIn
+from accord.scan.cases.intake import TakeIn, needs_case
 from accord.scan.cases.quarantine import Lying
 from accord.scan.contract import Asked, answer_view, parse_facts, parse_json_request, status_view
 from accord.scan.following import Following
@@ -60,6 +60,7 @@ STATUS_WORDS: Final = {
 }
 STATUS_OF_CODE: Final = {TOO_LARGE: 413, FILM_TOO_LARGE: 413, SLOW: 408}
 RETRY_AFTER_S: Final = {"screen.no_list": 5, "gateway.spool_busy": 5, "gateway.spool": 30}
+FILMS_HELD_AT_ONCE: Final = 2  # In quarantine: threads are shared, and each is at it for a while.
 _FACTS: Final = frozenset({"jurisdiction", "scope", "service", "upload"})
 _ONCE: Final = _FACTS - {"jurisdiction"}
 
@@ -77,6 +78,9 @@ class Gateway:
     siblings: Siblings | None = None
     cases: TakeIn | None = None  # Opens a case before a match is answered.
     lookups: Lookups | None = None  # For clients that do not hold the list.
+    holding: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(FILMS_HELD_AT_ONCE)
+    )
 
     def check_token(self, request: Request) -> None:
         """Raises: HTTPException 401."""
@@ -135,8 +139,12 @@ class Gateway:
     ) -> None:
         if self.cases is None:
             return
-        held = Lying(body, body.digests.sha256) if isinstance(body, SpooledFilm) else body
-        await asyncio.to_thread(self.cases, screened, asked.upload, held)
+        if not isinstance(body, SpooledFilm):
+            await asyncio.to_thread(self.cases, screened, asked.upload, body)
+        elif needs_case(screened.decision):
+            async with self.holding:
+                held = Lying(body, body.digests.sha256)
+                await asyncio.to_thread(self.cases, screened, asked.upload, held)
 
     async def _lookup_of(self, request: Request) -> Lookup | None:
         """A client's request; None for the platform's own. Raises: HTTPException 401; Unproven,
