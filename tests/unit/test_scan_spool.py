@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from accord.fingerprint import digests_of
+from accord.cli.gateway import Settings, run
+from accord.fingerprint import Decoding, digests_of
 from accord.media.films import SourceFailed
 from accord.scan.spool import UNIT_BYTES, Spool, SpoolSettings, free_bytes
 from accord.wire.errors import Malformed, Unavailable
@@ -179,6 +180,20 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Unavailable, match=r"gateway\.spool"):
         Spool(SpoolSettings(tmp_path / "file/spool"))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_gateway_of_any_number_of_processes_refuses_it_at_its_start(
+    tmp_path: Path, processes: int
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    spool = SpoolSettings(tmp_path / "file/spool")
+    exact = Decoding.EXACT
+    settings = Settings(
+        tmp_path / "home", None, 2, processes, False, False, exact, False, spool=spool
+    )
+    with pytest.raises(Unavailable, match=r"gateway\.spool"):
+        run(settings, "127.0.0.1", 0, print)
 
 
 def test_a_budget_smaller_than_a_film_is_refused(folder: Path) -> None:

@@ -109,6 +109,7 @@ def _run_alone(settings: Settings, host: str, port: int, announce: Callable[[str
 def _run_several(settings: Settings, host: str, port: int, announce: Callable[[str], None]) -> None:
     """This process follows; the others answer, and fold the list at the same time as it does."""
     with ExitStack() as stack:
+        _spool(stack, settings)  # Refuses here; the others would be started again and again.
         listener = stack.enter_context(listen(host, port))
         directory = Path(tempfile.mkdtemp(prefix="accord-gateway-"))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
