@@ -135,6 +135,9 @@ def test_a_film_on_a_disk_is_read_a_part_at_a_time(pool: DecoderPool, tmp_path: 
                 opened.read(0, 200)
     path.unlink()
     assert pool.fingerprint(found) == Unhashable(UnhashableCode.UNREADABLE, None)
+    known = digests_of(b"made while it came")
+    answer = pool.fingerprint(found, digests=known)
+    assert answer == Unhashable(UnhashableCode.UNREADABLE, known), "what is listed by them is met"
     path.write_bytes(bytes(2_000))
     assert read_file(path, bytes_max=1_000) == Unhashable(UnhashableCode.TOO_LARGE, None)
 

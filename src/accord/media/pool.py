@@ -208,7 +208,7 @@ class DecoderPool:
                     answer = self._examine_film(film, progress)
                     return answer_of(digests or digests_in(film.blocks()), answer)
             except SourceFailed:
-                return Unhashable(UnhashableCode.UNREADABLE, None)
+                return Unhashable(UnhashableCode.UNREADABLE, digests)
         if is_film(data):
             answer = self._examine_film(BytesSource(data), progress)
             return answer_of(digests or digests_of(data), answer)
