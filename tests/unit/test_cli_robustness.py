@@ -55,7 +55,7 @@ def test_votes_are_counted_by_listing_and_hand() -> None:
     random = np.random.default_rng(1)
     patches = random.integers(0, 256, (5, 32), dtype=np.uint8)
     full = random.integers(0, 256, (3, 32), dtype=np.uint8)
-    book = Book(full, patches, np.array([0, 3, 5]), np.array([3, 2, 0]))
+    book = Book(full, patches, np.array([0, 3, 5]), np.array([3, 2, 0]), 3)
     near = nearest_of(Asked(full[:1], full[2:], patches[:2], patches[3:4]), book)
     assert near.full[0] == 0
     assert near.frame[2] == 0

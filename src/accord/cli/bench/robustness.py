@@ -26,7 +26,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from accord.cli.bench.figures import Row, rounded
 from accord.cli.bench.machine import describe_machine
 from accord.cli.bench.robustness_alterations import NAMES, altered
-from accord.cli.bench.robustness_fit import FALSE_BY, KINDS, VOTES, Result, Tally, histograms
+from accord.cli.bench.robustness_fit import (
+    CORPUS,
+    FALSE_BY,
+    KINDS,
+    VOTES,
+    Result,
+    Tally,
+    histograms,
+)
 from accord.cli.bench.robustness_near import PAIRS
 from accord.fingerprint.dihedral import Bits
 from accord.fingerprint.ladder import STEPS, Asked, Listed, Step, asked_of, listed_of
@@ -40,12 +48,13 @@ from accord.fingerprint.votes import (
     Rule,
 )
 from accord.wire.errors import Malformed
-from accord.wire.limits import PDQ_QUALITY_MIN
+from accord.wire.limits import PATCH_BITS_MAX, PATCH_VOTES_MIN, PDQ_QUALITY_MIN
 
 SIDE_MIN: Final = 640  # Longest side of an original; smaller ones are left out, and counted.
 SIDE_MAX: Final = 2048  # Larger ones are first made so small.
 PDQ_BITS: Final = 31  # What lists are exchanged for: one fingerprint, one look-up.
 FAR: Final = 256
+AUTOMATIC_RULES: Final = (Rule(PATCH_VOTES_MIN, PATCH_BITS_MAX),)  # What may do more than review.
 # What distractors are asked as: whole, a part, written over, on a screen.
 DRESSES: Final = ("jpeg-50", "crop-anywhere-50", "caption-12", "screenshot-chat")
 _TIMED: Final = 6
@@ -75,12 +84,13 @@ class Scale:
 
 class Book(NamedTuple):
     """All listings. Shape: full (n, 32), patches (m, 32); where each listing's begin, and how
-    many they are (n)."""
+    many they are (n). The corpus' come first."""
 
     full: Bits
     patches: Bits
     first: Ints
     counts: Ints
+    corpus: int
 
 
 class Nearest(NamedTuple):
@@ -112,7 +122,7 @@ def run(scale: Scale, progress: Progress) -> Result:
     listed = [path for path, listing in zip(paths, found, strict=False) if listing is not None]
     if not listed:
         raise Malformed("bench.corpus")
-    book = _book_of(listings)
+    book = _book_of(listings, len(listed))
     tally = Tally.empty(scale.alterations)
     works = list(enumerate(listed))[:: -(-len(listed) // scale.pictures)]
     asked = [path for _, path in works]
@@ -181,11 +191,11 @@ def _list(patches: int, common: Bits, path: Path) -> Listed | None:
     return listing if listing.full.quality >= PDQ_QUALITY_MIN else None
 
 
-def _book_of(listings: list[Listed]) -> Book:
+def _book_of(listings: list[Listed], corpus: int) -> Book:
     full = np.frombuffer(b"".join(one.full.bits for one in listings), dtype=np.uint8)
     count = np.array([len(one.patches) for one in listings], dtype=np.int64)
     patches = np.concatenate([one.patches for one in listings])
-    return Book(full.reshape(-1, 32), patches, np.cumsum(count) - count, count)
+    return Book(full.reshape(-1, 32), patches, np.cumsum(count) - count, count, corpus)
 
 
 def _screen(book: Book, names: tuple[str, ...], seed: int, work: tuple[int, Path]) -> Tally:
@@ -201,8 +211,10 @@ def _screen(book: Book, names: tuple[str, ...], seed: int, work: tuple[int, Path
             near = nearest_of(asked_of(image.convert("RGB")), book)
         tally.count(name, {step: bool(met[own]) for step, met in matches_of(near).items()})
         is_other = np.arange(len(book.full)) != own
+        is_corpus = is_other & (np.arange(len(book.full)) < book.corpus)
         for kind, bits in zip(KINDS, (near.full, near.frame, *near.votes), strict=True):
-            tally.samples[0][kind] += np.bincount(bits[is_other], minlength=FAR + 1)
+            for name_of, counted in ((kind, is_other), (f"{kind}{CORPUS}", is_corpus)):
+                tally.samples[0][name_of] += np.bincount(bits[counted], minlength=FAR + 1)
         for rule, found in matches_of(near).items():
             tally.false[rule] += int((found & is_other).sum())
     return tally
@@ -220,6 +232,7 @@ def matches_of(near: Nearest) -> dict[str, NDArray[np.bool_]]:
         "patches": patches,
         "all": frame | patches,
         "review": frame | patches | near.holds(REVIEW_RULES),
+        "automatic": frame | near.holds(AUTOMATIC_RULES),
     }
 
 
@@ -264,7 +277,7 @@ def near_duplicates(patches: int, progress: Progress) -> tuple[Row, ...]:
         progress("pictures that look alike", place, len(PAIRS))
         one, other, alike = pair()
         common = common_in([listed_of(like, EVERY).patches for like in alike])
-        near = nearest_of(asked_of(other), _book_of([listed_of(one, patches, common)]))
+        near = nearest_of(asked_of(other), _book_of([listed_of(one, patches, common)], 1))
         said = {FALSE_BY[step]: int(met[0]) for step, met in matches_of(near).items()}
         bits = {"full_bits": int(near.full[0]), "votes_2_bits": int(near.votes[1, 0])}
         rows.append({"pair": name, **said, **bits})

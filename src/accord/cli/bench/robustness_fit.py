@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from accord.cli.bench.figures import Row, rounded, table
 from accord.fingerprint.votes import FRAME_BITS_MAX, FULL_BITS_MAX, MATCH_RULES, REVIEW_RULES
 
-STEPS: Final = ("pdq", "full", "frame", "patches", "all", "review")
+STEPS: Final = ("pdq", "full", "frame", "patches", "all", "review", "automatic")
 FALSE_BY: Final = {step: f"by_{'any_step' if step == 'all' else step}" for step in STEPS}
 VOTES: Final = 4  # The most that a rule may ask for.
 KINDS: Final = ("full", "frame", *(f"votes_{votes}" for votes in range(1, VOTES + 1)))
+# The same against the corpus' listings alone: anything is asked, its like are listed.
+CORPUS: Final = "_of_corpus"
+FITTED: Final = (*KINDS, *(f"{kind}{CORPUS}" for kind in KINDS))
 BOUND: Final = 1e-12  # Of picture pairs: 1e-6 a query against a million listings.
 _DRAWS: Final = 200  # Of pictures, to see how much the line depends on which there were.
 # What the product decides by, by kind.
@@ -44,7 +47,7 @@ Histograms = dict[str, Counts]
 
 
 def histograms() -> Histograms:
-    return {kind: np.zeros(_BITS, dtype=np.int64) for kind in KINDS}
+    return {kind: np.zeros(_BITS, dtype=np.int64) for kind in FITTED}
 
 
 @dataclass(slots=True)
@@ -200,7 +203,7 @@ class Result:
             "near_duplicates": [dict(row) for row in self.near],
         }
         if is_derived:
-            fits = {kind: self._fit(kind) for kind in KINDS}
+            fits = {kind: self._fit(kind) for kind in FITTED}
             found["fit"] = {kind: fit for kind, fit in fits.items() if fit is not None}
             found["derived_bits"] = {
                 kind: None if fit is None or fit["bits_at_1e-12"] < 0 else fit["bits_at_1e-12"]
@@ -214,7 +217,7 @@ class Result:
         if line is None:
             return None
         interval = interval_of([sample[kind] for sample in self.tally.samples])
-        used = USED.get(kind)
+        used = USED.get(kind.removesuffix(CORPUS))
         within = np.cumsum(histogram)
         return {
             "pairs": line.pairs,
