@@ -102,6 +102,7 @@ def test_bounds_are_derived_from_a_tail_and_from_nothing_else() -> None:
     found = result.as_json(is_derived=True)["false_positive"]
     assert abs(found["derived_bits"]["votes_3"] - 48) <= 3
     assert found["derived_bits"]["full"] is None
+    assert found["derived_bits"]["votes_3_of_corpus"] is None
     assert found["fit"]["votes_3"]["used_bits"] == str(MATCH_RULES[0].bits_max)
     assert "fit" not in result.as_json(is_derived=False)["false_positive"]
 
