@@ -31,7 +31,7 @@ def test_a_run_says_what_was_asked_for(tmp_path: Path) -> None:
     assert found["false_positive"]["by_any_step"] == 0
     assert found["false_positive"]["pairs"] == 2
     for row in found["false_positive"]["near_duplicates"]:
-        assert {row["by_any_step"], row["by_review"]} == {0}, row["pair"]
+        assert {row["by_any_step"], row["by_automatic"]} == {0}, row["pair"]
     assert {"full", "full_and_frame", "all"} <= set(found["ms"])
     assert "crop-anywhere-50" in result.as_text(is_derived=True)
 

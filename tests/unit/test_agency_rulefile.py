@@ -162,9 +162,9 @@ NEAR = "near: {action: review}"
         ("near: {action: tag, confirmed_by: [pdq]}", "confirmed_by", "leave out pdq"),
         ("near: {action: tag, confirmed_by: [vpdq]}", "confirmed_by", "no second opinion"),
         ("near: {action: tag, votes: 3}", "votes", "leave it out"),
-        ("near: {algorithm: patches, action: block, votes: 2}", "votes", "4 to 24"),
+        ("near: {algorithm: patches, action: block, votes: 2}", "votes", "3 to 24"),
         ("near: {algorithm: patches, action: tag, votes: 25}", "votes", "limits"),
-        ("near: {algorithm: patches, within: 41, action: tag}", "within", "at most 40"),
+        ("near: {algorithm: patches, within: 37, action: tag}", "within", "at most 36"),
         (
             "near: {algorithm: vpdq, query_percent: 0, listed_percent: 0, action: tag}",
             "query_percent",
@@ -207,7 +207,7 @@ def test_terms_that_count_take_their_usual_demands() -> None:
     near = "near: [{algorithm: patches, action: review}, {algorithm: vpdq, action: review}]"
     rules = parse_rule_file(text.replace("near: {action: review}", near).encode())
     patches, films = rules.clauses[0].near
-    assert (patches.threshold, patches.demand) == (40, (3, 0, 0))
+    assert (patches.threshold, patches.demand) == (36, (2, 0, 0))
     assert (films.threshold, films.demand) == (31, (0, 60, 20))
     assert not {Algorithm.PDQ, Algorithm.VPDQ} & set(patches.confirmed_by)
     assert parse_rule_file(dump_rule_file(rules).encode()) == rules

@@ -447,7 +447,7 @@ def _demand_faults(algorithm: Algorithm, read: Mapping[str, Any]) -> Iterator[tu
             yield name, f"leave it out: {algorithm} does not ask it"
     if algorithm is Algorithm.PATCHES:
         acts = Action(read["action"]).severity > Action.REVIEW.severity
-        least = PATCH_VOTES_MIN if acts else 2
+        least = PATCH_VOTES_MIN if acts else PATCH_VOTES
         if not least <= read["votes"] <= _VOTES_MAX:
             yield "votes", f"{least} to {_VOTES_MAX} for this action"
     if algorithm is Algorithm.VPDQ:

@@ -17,6 +17,7 @@ from accord.wire.limits import (
     FRAME_BITS_MAX,
     PATCH_BITS_MAX,
     PATCH_VOTES,
+    PATCH_VOTES_MIN,
     VARIANT_BITS_MAX,
 )
 
@@ -42,11 +43,10 @@ class Rule(NamedTuple):
 
 FULL_BITS_MAX: Final = VARIANT_BITS_MAX  # Of eight variants, the nearest.
 # Of up to four boxes, upright and mirrored, the nearest: `limits.FRAME_BITS_MAX`.
-# By the fit of BENCHMARKS.md 3 votes within 36 are seven times over one false match in a million
-# queries (its interval holds 36), so they are for a person to look at; the 4 that an automatic
-# action needs (`PATCH_VOTES_MIN`) are within it, and find one picture in 37 less or two.
-MATCH_RULES: Final = (Rule(PATCH_VOTES, PATCH_BITS_MAX),)
-REVIEW_RULES: Final = (Rule(2, PATCH_BITS_MAX),)
+# By the fit of BENCHMARKS.md two votes are within one false match in a million queries, with little
+# to spare, so they are for a person to look at; three, which anything automatic needs, by far.
+MATCH_RULES: Final = (Rule(PATCH_VOTES_MIN, PATCH_BITS_MAX),)
+REVIEW_RULES: Final = (Rule(PATCH_VOTES, PATCH_BITS_MAX),)
 BITS_MAX: Final = max(rule.bits_max for rule in (*MATCH_RULES, *REVIEW_RULES))  # What to look up.
 
 

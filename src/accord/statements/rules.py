@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from accord.wire import record
 from accord.wire.digests import labelled_sha256
 from accord.wire.ids import NAME_RE, GroupId
-from accord.wire.limits import GROUPS_MAX, PATCH_BITS_MAX, PATCH_VOTES_MIN
+from accord.wire.limits import GROUPS_MAX, PATCH_BITS_MAX, PATCH_VOTES, PATCH_VOTES_MIN
 from accord.wire.record import Compact, Count, Text, Uint
 
 Days = Annotated[int, Uint(0, 36_500)]
@@ -237,7 +237,8 @@ def _is_sound_near(near: Near) -> bool:
 def _is_sound_demand(near: Near) -> bool:
     votes, query, listed = near.demand
     if near.algorithm is Algorithm.PATCHES:  # One patch alone says nothing, two little.
-        enough = PATCH_VOTES_MIN if near.action.severity > Action.REVIEW.severity else 2
+        acts = near.action.severity > Action.REVIEW.severity
+        enough = PATCH_VOTES_MIN if acts else PATCH_VOTES
         return votes >= enough and query == listed == 0
     if near.algorithm is Algorithm.VPDQ:
         return votes == 0 and query + listed > 0

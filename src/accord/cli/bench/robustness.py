@@ -48,13 +48,12 @@ from accord.fingerprint.votes import (
     Rule,
 )
 from accord.wire.errors import Malformed
-from accord.wire.limits import PATCH_BITS_MAX, PATCH_VOTES_MIN, PDQ_QUALITY_MIN
+from accord.wire.limits import PDQ_QUALITY_MIN
 
 SIDE_MIN: Final = 640  # Longest side of an original; smaller ones are left out, and counted.
 SIDE_MAX: Final = 2048  # Larger ones are first made so small.
 PDQ_BITS: Final = 31  # What lists are exchanged for: one fingerprint, one look-up.
 FAR: Final = 256
-AUTOMATIC_RULES: Final = (Rule(PATCH_VOTES_MIN, PATCH_BITS_MAX),)  # What may do more than review.
 # What distractors are asked as: whole, a part, written over, on a screen.
 DRESSES: Final = ("jpeg-50", "crop-anywhere-50", "caption-12", "screenshot-chat")
 _TIMED: Final = 6
@@ -224,15 +223,14 @@ def matches_of(near: Nearest) -> dict[str, NDArray[np.bool_]]:
     """The listings that a query meets, by step."""
     full = near.full <= FULL_BITS_MAX
     frame = full | (near.frame <= FRAME_BITS_MAX)
-    patches = near.holds(MATCH_RULES)
+    patches = near.holds(REVIEW_RULES)
     return {
         "pdq": near.pdq <= PDQ_BITS,
         "full": full,
         "frame": frame,
         "patches": patches,
         "all": frame | patches,
-        "review": frame | patches | near.holds(REVIEW_RULES),
-        "automatic": frame | near.holds(AUTOMATIC_RULES),
+        "automatic": frame | near.holds(MATCH_RULES),
     }
 
 

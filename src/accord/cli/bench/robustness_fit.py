@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from accord.cli.bench.figures import Row, rounded, table
 from accord.fingerprint.votes import FRAME_BITS_MAX, FULL_BITS_MAX, MATCH_RULES, REVIEW_RULES
 
-STEPS: Final = ("pdq", "full", "frame", "patches", "all", "review", "automatic")
+STEPS: Final = ("pdq", "full", "frame", "patches", "all", "automatic")
 FALSE_BY: Final = {step: f"by_{'any_step' if step == 'all' else step}" for step in STEPS}
 VOTES: Final = 4  # The most that a rule may ask for.
 KINDS: Final = ("full", "frame", *(f"votes_{votes}" for votes in range(1, VOTES + 1)))
