@@ -31,7 +31,7 @@ from accord.wire.limits import PATCH_BITS_MAX
 CANDIDATES_MAX: Final = 160  # Spots of the whole picture, each upright and turned.
 LOOKED_AT: Final = 100  # Spots of an altered picture.
 EVERY: Final = 1000  # More patches than are found in one picture and are unlike each other.
-# GAP(#5): a quarter of each side is met in 1 of 13 with 24 patches, in two thirds with 96.
+# GAP(#5): a quarter of each side is met in 1 of 5 with 24 patches, in 3 of 5 with 96.
 SMALL_PARTS_FROM: Final = 48  # Fewer patches cannot hold on to small parts: none are rehearsed.
 _SURE: Final = PATCH_BITS_MAX  # Found again.
 _LOST: Final = _SURE + 10  # Not found; between the two, partly.
