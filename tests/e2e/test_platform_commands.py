@@ -158,7 +158,9 @@ def test_processes_share_the_work_and_outlive_one_another(world: World) -> None:
         answers = [caller.answers for caller in callers]
         _until(lambda: all(c.answers > n for c, n in zip(callers, answers, strict=True)))
         failed = [caller.stop() for caller in callers]
-        assert sorted(failed) == [0, 0, 0, 0, 1, 1]  # Its own two requests, nobody else's.
+        # Its own two connections at most, nobody else's; one between two requests opens anew.
+        assert sum(failed) <= 2
+        assert max(failed) <= 1
         assert len(children_of(process.pid)) == 3
         told, receipts = sum(caller.answers for caller in callers), _receipts(url) - before[1]
         assert told <= receipts <= told + 2
