@@ -3,8 +3,8 @@
 The agency has the picture, so it tries: parts of it, turned, small and askew, each looked at as a
 query would be. A patch becomes the mean of itself and of where it was found again: that is nearer
 to the next alteration than the original is. What anybody's shapes look like is left out (plain).
-Patches are then taken one by one, each time the one that helps the alterations
-most that have the fewest votes so far; small parts count little until the others have theirs.
+Patches are then taken one by one, each time the one that helps the alterations most that have the
+fewest votes so far; small parts count little until the others have theirs.
 Whoever matches needs none of this: any choice is a valid listing, and this one is merely found
 more often.
 Not here: what patches are (patches), pixels (ladder), plain ones (plain).
@@ -39,7 +39,7 @@ _SAME: Final = 46  # Bits to what is surely the same place, which the mean is ta
 _APART: Final = 70  # Bits between two patches of a listing: what repeats itself votes once.
 _SMALL_WEIGHT: Final = 0.2  # Of a small part, beside 1.
 
-_FAINTEST: Final = 1e-6
+_FAINTEST: Final = 1e-6  # A patch without any frequency has no strength to be brought to 1.
 _SAMENESS_MAX: Final = 0.4  # A photograph's median is 0.24; window frames come to 0.5.
 NO_BITS: Final[Bits] = np.empty((0, PDQ_BYTES), dtype=np.uint8)
 
