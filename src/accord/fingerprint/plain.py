@@ -17,7 +17,7 @@ from accord.fingerprint.dihedral import Bits
 from accord.fingerprint.patches_native import apart
 from accord.fingerprint.types import PDQ_BYTES
 
-PLAIN_BITS: Final = 80  # A seventh of photographs' patches lies so near, and most meetings.
+PLAIN_BITS: Final = 80  # A twelfth of photographs' patches lies so near, and most meetings.
 _AT_ONCE: Final = 512
 _FILE: Final = files("accord.fingerprint").joinpath("plain_patches.bin")
 PLAIN: Final[Bits] = np.frombuffer(_FILE.read_bytes(), dtype=np.uint8).reshape(-1, PDQ_BYTES)
