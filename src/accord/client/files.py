@@ -23,14 +23,15 @@ def written_durably(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     Raises: OSError, and what the block raises, with the old file intact.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    temporary.unlink(missing_ok=True)  # Of a process that died, or prepared by somebody else.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException:  # Told on: an interrupt, too, leaves no half a file.
         temporary.unlink(missing_ok=True)
         raise
     # POINT OF NO RETURN. Crash from here: the new file stands once its directory is synced.

@@ -267,8 +267,8 @@ class DecoderPool:
             except (Died, Malformed):
                 worker.kill()
                 return crashed
-            except BaseException:
-                worker.kill()  # An interrupt mid-answer: what comes next would be out of step.
+            except BaseException:  # Told on: after an interrupt the next answer is out of step.
+                worker.kill()
                 raise
             kept = self._unless_spent(worker)
             return answer

@@ -93,7 +93,7 @@ class WorkerProcess:
         _widen(self._to)
         try:
             self.report = self._greeting()
-        except BaseException:
+        except BaseException:  # Told on: an interrupt, too, leaves no child behind.
             self.kill()
             raise
 

@@ -99,8 +99,7 @@ class AbciServer:
                 await writer.drain()
         except (ConnectionError, asyncio.CancelledError):
             return
-        except BaseException as err:
-            # The top of a process's loop: whatever this is, no further block may be answered.
+        except BaseException as err:  # The loop's top: no further block is answered.
             self._halt(err)
         finally:
             self._connections.discard(writer)

@@ -193,7 +193,7 @@ class SoloEngine:
         try:
             while not self._stopping:
                 await self._step()
-        except BaseException:
+        except BaseException:  # Told on: whatever it is, nothing more is sealed.
             self._halted = True
             raise
         finally:

@@ -90,7 +90,7 @@ class ReceiptStore:
             except sqlite3.Error as err:
                 self._roll_back()
                 raise Unavailable("receipts.store", why=str(err)) from err
-            except BaseException:
+            except BaseException:  # Told on: an interrupt, too, leaves no transaction open.
                 self._roll_back()
                 raise
         # POINT OF NO RETURN. Crash from here: receipts stand that nobody was told of.

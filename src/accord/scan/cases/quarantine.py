@@ -174,7 +174,7 @@ class Quarantine:
         except OSError as err:
             file.close()
             raise Unavailable("cases.quarantine", why=err.strerror or "") from err
-        except BaseException:
+        except BaseException:  # Told on: an interrupt, too, leaves no file open.
             file.close()
             raise
         return file

@@ -138,7 +138,7 @@ class CaseStore:
             except sqlite3.Error as err:
                 self._roll_back()
                 raise Unavailable("cases.store", why=str(err)) from err
-            except BaseException:
+            except BaseException:  # Told on: an interrupt, too, leaves no transaction open.
                 self._roll_back()
                 raise
         # POINT OF NO RETURN. Crash from here: it stands, and the same call finds it so.
