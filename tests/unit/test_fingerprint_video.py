@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from av.error import InvalidDataError
 from PIL import Image
 
 from accord.fingerprint import Examined, distance_bits, examine, examine_film
@@ -219,6 +220,21 @@ def test_a_length_that_is_a_lie_hides_nothing_behind_the_last_key_frame() -> Non
     assert seen(bytes(film_)).facts.frames == 2, "players show all of it"
     found = seen(bytes(film_), 10_000_000)
     assert found.facts.duration_ms == 2_000
+    assert found.unseen is not None
+    assert found.unseen.code is UnhashableCode.VIDEO_TOO_LARGE
+
+
+def test_where_the_last_key_frame_is_not_found_again_the_rest_was_not_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = film(frames(), gop=15)
+    assert seen(data, 4_000_000).unseen is None
+
+    def lost(_stream: object, _time_ms: int) -> None:
+        raise InvalidDataError(1, "no such place")
+
+    monkeypatch.setattr("accord.fingerprint.video._Stream._seek", lost)
+    found = seen(data, 4_000_000)
     assert found.unseen is not None
     assert found.unseen.code is UnhashableCode.VIDEO_TOO_LARGE
 

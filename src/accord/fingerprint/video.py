@@ -324,7 +324,8 @@ class _Stream:
         reached_ms, enough_ms = 0, max(0, self._newest_ms) + self._apart_ms_max
         try:
             self._seek(max(0, self._newest_ms))
-        except FFmpegError:
+        except FFmpegError:  # No form that was tried fails here; what follows is not known then.
+            self._viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
             return
         for packet in self._packets():
             reached_ms = max(reached_ms, self._shown_ms(packet))
