@@ -48,7 +48,7 @@ from accord.fingerprint.votes import (
     Rule,
 )
 from accord.wire.errors import Malformed
-from accord.wire.limits import PDQ_QUALITY_MIN
+from accord.wire.limits import PATCH_VOTES_MIN, PDQ_QUALITY_MIN
 
 SIDE_MIN: Final = 640  # Longest side of an original; smaller ones are left out, and counted.
 SIDE_MAX: Final = 2048  # Larger ones are first made so small.
@@ -145,7 +145,7 @@ def run(scale: Scale, progress: Progress) -> Result:
         "patches_max": scale.patches,
         "common_patches": len(scale.common),
         "patches_mean": rounded(len(book.patches) / len(listings)),
-        "listings_without_3_patches": int((book.counts < VOTES).sum()),
+        "listings_without_3_patches": int((book.counts < PATCH_VOTES_MIN).sum()),
         "seed": scale.seed,
     }
     machine = describe_machine(scale.corpus)
