@@ -33,7 +33,11 @@ def test_a_tiny_loop_reports_every_figure(tmp_path: Path) -> None:
     assert {row["clients"] for row in figures["screens"]} == {1, cores, 2 * cores}
     screens = [*figures["screens"], *figures["cores"]]
     assert all(row["refused"] == 0 for row in screens)
-    assert all(row["screens_per_core_s"] > 0 for row in screens)
+    # A single small screen may take less processor time than can be told.
+    assert all(
+        row["screens_per_core_s"] is None or row["screens_per_core_s"] > 0 for row in screens
+    )
+    assert any(row["screens_per_core_s"] for row in screens)
     assert len(figures["cores"]) == 4
     assert {row["what"].partition(",")[0] for row in figures["memory"]} == {
         "node",

@@ -156,7 +156,8 @@ def screen_for(
             raise tally.failure
     took = [one for tally in tallies for one in tally.took]
     after_s = cpu_seconds(gateway.pid)
-    spent_s = None if used_s is None or after_s is None else after_s - used_s
+    # Too little to be told in the machine's ticks of 10 ms is not measured, and not nothing.
+    spent_s = None if used_s is None or after_s is None else (after_s - used_s) or None
     return {
         "clients": clients,
         "screens": len(took),
