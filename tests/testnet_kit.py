@@ -112,6 +112,7 @@ class Cluster:
         action = replace(TRIAL_PARAMETERS, proposal_life_ms=604_000_000)
         raw = self.sign(name, Propose(self.header(name), action), Role.GOVERNOR)
         self.proposal = self.submit(name, raw)
+        self.settle()  # A validator a block behind the quorum would refuse a vote on it.
 
     def talk(self, name: MemberId, stop: threading.Event) -> None:
         """Submit through one's own node until told; what is not answered is sent again."""

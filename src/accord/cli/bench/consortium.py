@@ -166,8 +166,9 @@ class Consortium:
 
     def latency(self) -> list[Row]:
         """Votes, then listings one at a time, looked up again and again until they match."""
-        desk, other = self.world.desk(NOORD), self.world.desk(WEST)
+        desk = self.world.desk(NOORD)
         self.proposal = desk.propose(_OPEN)
+        other = self.world.desk(WEST, after=self.proposal)
         votes: list[float] = []
         approvals: list[float] = []
         said_to_match: list[float] = []

@@ -155,7 +155,16 @@ class World:
         self._books[member].sync()
         return self._books[member]
 
-    def desk(self, member: MemberId, operator: str | None = None) -> Desk:
+    def desk(
+        self, member: MemberId, operator: str | None = None, after: int | None = None
+    ) -> Desk:
+        """An agency's desk, once its own validator holds the entry `after`.
+
+        A checkpoint needs a quorum only: the last validator may be a block behind it, and refuses
+        a word on what it has not seen yet. Raises: Unavailable.
+        """
+        if after is not None:
+            wait_for(f"{member}'s validator", lambda: self.book(member).replica.size > after)
         return open_desk(self.homes[member], self.book(member), operator)
 
     def admit_platform(self) -> int:
@@ -170,7 +179,7 @@ class World:
         action = platform_application(chain, PLATFORM, "Clouddrive", (NL, IE, CA), keys)
         proposal = self.desk(NOORD).propose(action)
         for agency in (WEST, EAST):
-            self.desk(agency).vote(proposal, approve=True)
+            self.desk(agency, after=proposal).vote(proposal, approve=True)
         return proposal
 
     def start_gateway(self, wait_s: float = START_WAIT_S, *options: str) -> None:
