@@ -276,6 +276,16 @@ def test_a_truncated_film_says_so_and_keeps_what_it_showed() -> None:
     assert share(found, seen(data)) == 1.0
 
 
+def test_a_film_beyond_the_budget_ends_where_its_packets_do_not_with_its_last_key_frame() -> None:
+    shown = [picture(seed, (96, 64)) for seed in range(3)]
+    always = {"sc_threshold": "0"}
+    data = film((shown[n // 50] for n in range(149)), "mkv h264", rate=1, gop=50, options=always)
+    assert seen(data, 1_000_000).unseen is None
+    cut = seen(data[: len(data) // 2], 1_000_000)
+    assert cut.unseen is not None
+    assert cut.unseen.code is UnhashableCode.VIDEO_TRUNCATED
+
+
 def test_damage_is_told() -> None:
     data = bytearray(film(frames(), "avi mpeg4"))
     middle = len(data) // 2

@@ -290,7 +290,7 @@ class _Stream:
                 self._view(frame)
             if self._spent > self._viewing.pixels_max:
                 return False
-        self._check_end()
+        self._check_end(self._newest_ms)
         return True
 
     def _watch_keys(self) -> None:
@@ -314,19 +314,19 @@ class _Stream:
                 self._viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
                 return
         self._check_apart(reached_ms)
-        self._check_rest()
-        self._check_end()
+        self._check_end(self._check_rest())
 
-    def _check_rest(self) -> None:
+    def _check_rest(self) -> int:
         """What follows the last key frame: some demuxers pass over it where key frames alone are
-        asked for, and the length that a film says may be a lie. Nothing of it is decoded."""
+        asked for, and the length that a film says may be a lie. Nothing of it is decoded. How far
+        it goes; ms."""
         self._stream.discard = Discard.default
         reached_ms, enough_ms = 0, max(0, self._newest_ms) + self._apart_ms_max
         try:
             self._seek(max(0, self._newest_ms))
         except FFmpegError:  # No form that was tried fails here; what follows is not known then.
             self._viewing.amiss(UnhashableCode.VIDEO_TOO_LARGE)
-            return
+            return reached_ms
         for packet in self._packets():
             reached_ms = max(reached_ms, self._shown_ms(packet))
             if self._spent > self._viewing.pixels_max:
@@ -334,6 +334,7 @@ class _Stream:
             if reached_ms > enough_ms or self._spent > self._viewing.pixels_max:
                 break
         self._check_apart(reached_ms)
+        return reached_ms
 
     def _watch_far_apart(self, stride_ms: int) -> bool:
         """Whether seeking led through the film."""
@@ -446,9 +447,9 @@ class _Stream:
         time_ms = int((stamp - (self._stream.start_time or 0)) * base * 1000)
         return min(max(0, time_ms), _TIME_MS_MAX)
 
-    def _check_end(self) -> None:
+    def _check_end(self, reached_ms: int) -> None:
         """A film that ends long before it says is cut, or lies."""
-        early_ms = self._duration_ms - self._newest_ms
+        early_ms = self._duration_ms - max(self._newest_ms, reached_ms)
         if self._stream.disposition & _PICTURES:
             return
         if early_ms > self._duration_ms // _ENDS_EARLY_SHARE + _ENDS_EARLY_MS:
