@@ -61,12 +61,13 @@ layers: setup
 	@$(RUN) lint-imports --no-cache
 
 unit: setup
-	@$(RUN) pytest -n auto -p no:schemathesis tests/unit tests/tidy
+	@$(RUN) pytest -n auto -p no:schemathesis -m "not slow" tests/unit tests/tidy
 
 check: setup  ## The fast part: format, lint, types, layers, unit and tidy tests, side by side
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types layers unit
 
 test: check browser cometbft wires arm  ## Everything, from a clean clone
+	@$(RUN) pytest -n auto -p no:schemathesis -m slow tests/unit
 	@$(RUN) pytest -n auto tests/property tests/vectors tests/sim
 	@$(RUN) pytest tests/e2e
 

@@ -40,6 +40,7 @@ from accord.wire.limits import (
     MEMBER_POOL_BYTES_MAX,
     MEMBER_POOL_MAX,
 )
+from bytes_kit import bent
 from consortium_kit import (
     CHAIN,
     FOUR,
@@ -184,7 +185,7 @@ def swapped_blob(consortium: Consortium) -> list[bytes]:
     body, blob = consortium.publish_body("nl-one", listings(3))
     honest = parse_transaction(consortium.sign(body, Role.ANALYST, blob))
     assert honest.blob is not None
-    altered = honest.blob[:-1] + bytes([honest.blob[-1] ^ 1])
+    altered = bent(honest.blob)
     return [encode_transaction(Transaction(honest.envelope, altered))]
 
 

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from accord.cli.main import app
 from accord.fingerprint import Fingerprinted, fingerprint_bytes
 from archives_kit import zipped
 from pictures_kit import animation, encoded, picture
+
+pytestmark = pytest.mark.slow
 
 
 def run(*arguments: str) -> tuple[int, list[dict[str, object]], str]:

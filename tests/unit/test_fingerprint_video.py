@@ -22,6 +22,8 @@ from archives_kit import zipped
 from pictures_kit import encoded, picture
 from video_kit import FORMS, UNREAD, animated, film, letterboxed, noise, walk
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 3.0
 
 

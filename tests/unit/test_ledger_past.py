@@ -30,6 +30,7 @@ from accord.wire.digests import sha256
 from accord.wire.errors import Malformed, Unproven
 from accord.wire.ids import AGENCIES, ChainId
 from accord.wire.limits import CONTINUATIONS_MAX
+from bytes_kit import bent
 from consortium_kit import CHAIN, Consortium, founding, listings, plan
 from continuing_kit import NEWCOMERS, SECOND, Shape, continuing, go_on
 
@@ -166,11 +167,11 @@ def test_a_newcomer_cannot_take_the_name_of_who_left_or_of_a_platform(world: Con
 def test_other_leaves_than_those_that_were_pinned_found_nothing(world: Consortium) -> None:
     made, leaves = continuing(world), world.leaves
     begin(made, leaves)
-    bent = leaves[5][:-1] + bytes([leaves[5][-1] ^ 1])
+    changed = bent(leaves[5])
     for wrong in (
         leaves[:-1],
         [*leaves, leaves[-1]],
-        [*leaves[:5], bent, *leaves[6:]],
+        [*leaves[:5], changed, *leaves[6:]],
         [leaves[1], leaves[0], *leaves[2:]],
         [],
     ):

@@ -32,6 +32,8 @@ from made_up_kit import build_library, grid, install
 from pictures_kit import animation, encoded, oriented, picture
 from video_kit import film, letterboxed, walk
 
+pytestmark = pytest.mark.slow
+
 PICTURE = picture(1, (480, 320))
 JPEG = encoded(PICTURE, "JPEG", quality=90)
 VALUE = grid(PICTURE.tobytes(), *PICTURE.size)

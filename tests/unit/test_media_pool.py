@@ -29,6 +29,8 @@ from accord.wire.errors import Malformed, Unavailable
 from accord.wire.limits import DECODER_MEMORY_BYTES
 from pictures_kit import FORMS, animation, encoded, picture
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[DecoderPool]:

@@ -32,6 +32,8 @@ from accord.wire import cbor
 from accord.wire.errors import Malformed, Unavailable
 from video_kit import FORMS, film, walk
 
+pytestmark = pytest.mark.slow
+
 
 @cache
 def frames() -> list[Image.Image]:

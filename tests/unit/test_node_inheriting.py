@@ -11,6 +11,7 @@ from accord.statements.bodies import Propose, Role
 from accord.tlog import Tile, leaf_hash, tree_root
 from accord.tlog.tiles import ENTRIES
 from accord.wire.errors import AccordError, Unavailable, Unproven
+from bytes_kit import bent
 from consortium_kit import Consortium, listings
 from continuing_kit import Continued, go_on
 from node_kit import Faulty, connect_faulty
@@ -95,7 +96,7 @@ def without_blobs(past: Leaves) -> None:
 
 
 def bent_leaf(past: Leaves) -> None:
-    past.kept[3] = past.kept[3][:-1] + b"\x00"
+    past.kept[3] = bent(past.kept[3])
 
 
 def short(past: Leaves) -> None:

@@ -12,6 +12,7 @@ from accord.node.restoring import Restoring
 from accord.node.snapshots import Snapshot, encode_chunk, parse_chunk
 from accord.node.store import Store
 from accord.wire.errors import Broken, Malformed, Unavailable, Unproven
+from bytes_kit import bent
 from node_kit import Faulty, connect_faulty
 from snapshot_kit import History, ProvenLog, empty_store, restore
 
@@ -70,8 +71,8 @@ LIES: dict[str, Bend] = {
     "an entry less": lambda items: items[:-1],
     "an entry twice": lambda items: [*items, items[-1]],
     "another order": lambda items: items[::-1],
-    "a bent leaf": lambda items: [(items[0][0][:-1] + b"\x00", items[0][1]), *items[1:]],
-    "a bent blob": lambda items: [(leaf, blob and blob[:-1] + b"\x00") for leaf, blob in items],
+    "a bent leaf": lambda items: [(bent(items[0][0]), items[0][1]), *items[1:]],
+    "a bent blob": lambda items: [(leaf, blob and bent(blob)) for leaf, blob in items],
     "no blobs": lambda items: [(leaf, None) for leaf, _ in items],
     "blobs for all": lambda items: [(leaf, blob or b"blob") for leaf, blob in items],
 }

@@ -33,6 +33,7 @@ from accord.wire.errors import Malformed, Unavailable, Unproven
 from accord.wire.ids import AGENCIES, GroupId, MemberId, TimeMs
 from accord.wire.limits import FRESH_MS_MAX, STALE_MS_MAX
 from accord.wire.record import encode_record
+from bytes_kit import bent
 from consortium_kit import (
     CHAIN,
     Consortium,
@@ -167,7 +168,7 @@ class Liar(ConsortiumSource):
     def fetch_tile(self, path: str) -> bytes:
         raw = super().fetch_tile(path)
         if self.lie == "tampered bundle":
-            return raw[:-1] + bytes([raw[-1] ^ 1])
+            return bent(raw)
         return raw[:-2] if self.lie == "truncated bundle" else raw
 
     def fetch_blob(self, digest: bytes) -> bytes:

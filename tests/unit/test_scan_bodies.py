@@ -17,6 +17,8 @@ from accord.wire.errors import AccordError, Unavailable
 from accord.wire.limits import IMAGE_BYTES_MAX
 from cases_kit import full_disk
 
+pytestmark = pytest.mark.slow
+
 FILM = b"\0\0\0\x18ftypisom" + bytes(2_000)  # As far as anybody tells who receives it.
 MEGABYTE = 1_000_000
 FILM_MAX = 80 * MEGABYTE

@@ -33,6 +33,8 @@ from consortium_kit import CLASS, derived_key
 from scan_kit import Scene
 from video_kit import film, walk, write_large
 
+pytestmark = pytest.mark.slow
+
 SIZE = IMAGE_BYTES_MAX + 2_000_001
 KEY = derived_key("small", Role.SCANNER, "scanner")
 URL = "http://gateway/v1/screen"

@@ -27,6 +27,8 @@ from scan_kit import Scene
 from video_kit import film, write_large
 from video_kit import walk as walked
 
+pytestmark = pytest.mark.slow
+
 SIZE = IMAGE_BYTES_MAX + 3_000_001
 STORED = Context(scope=Scope.STORED)
 

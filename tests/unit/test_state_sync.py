@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import bytes_kit
 from accord.node import snapshots
 from accord.node.abci_app import App
 from accord.node.abci_proto import (
@@ -211,7 +212,7 @@ def test_a_liar_costs_time_only(history: History, tmp_path: Path) -> None:
         assert door.anew == 0
         assert await ask.offer(newest, app_hash) == ACCEPT
         for index, chunk in enumerate(chunks[newest.height]):
-            for lie in (b"", chunk[:-1] + bytes([chunk[-1] ^ 1]), chunks[newest.height][index - 1]):
+            for lie in (b"", bytes_kit.bent(chunk), chunks[newest.height][index - 1]):
                 answer = await ask.apply(index, lie, LIAR)
                 assert answer.result == RETRY_CHUNK
                 assert list(answer.refetch_chunks) == [index]

@@ -28,6 +28,7 @@ from accord.wire.errors import Malformed, Unproven
 from accord.wire.ids import ChainId, KeyId, ListingRef, MemberId
 from accord.wire.limits import FEEDBACK_WORDS_MAX
 from accord.wire.record import encode_record, parse_record
+from bytes_kit import bent
 from consortium_kit import CHAIN, Consortium, derived_key
 from feedback_kit import feedback_body, word
 
@@ -141,7 +142,7 @@ def test_a_blob_that_was_sealed_wrongly_is_named(world: Consortium) -> None:
     swapped = parse_feedback_blob(feedback_body(world, WORDS, content_key=b"\x07" * 32)[1])
     for changed, code in (
         (replace(parsed, wraps=tuple(garbled)), "feedback.wrap"),
-        (replace(parsed, ciphertext=parsed.ciphertext[:-1] + b"\x00"), "confidential.ciphertext"),
+        (replace(parsed, ciphertext=bent(parsed.ciphertext)), "confidential.ciphertext"),
         (replace(parsed, commitment=swapped.commitment), "feedback.wrap"),
     ):
         raw = encode_record(changed)

@@ -155,9 +155,7 @@ class World:
         self._books[member].sync()
         return self._books[member]
 
-    def desk(
-        self, member: MemberId, operator: str | None = None, after: int | None = None
-    ) -> Desk:
+    def desk(self, member: MemberId, operator: str | None = None, after: int | None = None) -> Desk:
         """An agency's desk, once its own validator holds the entry `after`.
 
         A checkpoint needs a quorum only: the last validator may be a block behind it, and refuses
