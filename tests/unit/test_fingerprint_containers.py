@@ -21,6 +21,7 @@ from accord.fingerprint.types import VIEWS_MAX
 from accord.wire.limits import ARCHIVE_BYTES_MAX, ARCHIVE_MEMBERS_MAX, IMAGE_FRAMES_MAX
 from archives_kit import mended_7z, seven_zipped, tarred, zipped
 from pictures_kit import encoded, oriented, picture
+from video_kit import film, walk
 
 PICTURES = [encoded(picture(seed), "PNG") for seed in (1, 2, 3)]
 ODDITY = b"nothing that is read here"
@@ -33,6 +34,8 @@ def seen(data: bytes, decoding: Decoding = Decoding.EXACT) -> Examined:
 
 
 TWINS = [seen(data).pdq[0].bits for data in PICTURES]
+FILM = film(walk(1, 8))
+SHOWN = [view.bits for view in seen(FILM).pdq]
 
 
 ARCHIVES: dict[str, Callable[[Sequence[bytes]], bytes]] = {
@@ -171,7 +174,51 @@ def test_a_picture_that_is_an_archive_too_is_both() -> None:
             assert [view.bits for view in answer.pdq[1:]] == TWINS[:2]
             assert answer.facts.format != "archive"
     hidden = seen(zipped([PICTURES[2] + zipped(PICTURES[:1])], method=zipfile.ZIP_STORED))
-    assert hidden.unseen is not None
+    assert [(view.member, view.bits) for view in hidden.pdq] == [(1, TWINS[2]), (2, TWINS[0])]
+    assert hidden.unseen is None
+
+
+@pytest.mark.parametrize(
+    "front", [encoded(picture(5), "JPEG"), PICTURES[2], FILM], ids=["jpeg", "png", "film"]
+)
+@pytest.mark.parametrize("decoding", Decoding)
+def test_an_archive_behind_a_picture_or_a_film_is_found_by_its_own_beginning(
+    front: bytes, decoding: Decoding
+) -> None:
+    behind = seen(front + seven_zipped(PICTURES[:2]) + b"\xff\xd9", decoding)
+    assert [view.bits for view in behind.pdq if view.member] == TWINS[:2]
+    assert behind.unseen is None
+    closed = seen(front + b"Rar!\x1a\x07\x01\x00" + bytes(600), decoding)
+    assert closed.unseen == Unseen(UnhashableCode.ARCHIVE_NOT_READABLE, 0)
+    assert {view.member for view in closed.pdq} == {0}
+
+
+@pytest.mark.parametrize(
+    ("form", "between"),
+    [
+        ("JPEG", b""),
+        ("JPEG", b"\0\0\x30\x0a\x10\0\0\0MotionPhoto_Data"),
+        ("HEIF", (len(FILM) + 8).to_bytes(4) + b"mpvd"),
+    ],
+    ids=["bare", "after a trailer", "in a box"],
+)
+def test_the_film_of_a_motion_photo_is_seen(form: str, between: bytes) -> None:
+    photo = encoded(picture(1), form)
+    data = photo + between + FILM
+    for decoding in Decoding:
+        answer = seen(data, decoding)
+        assert answer.pdq[0].bits == seen(photo).pdq[0].bits
+        assert [view.bits for view in answer.pdq if view.member == 1] == SHOWN
+        assert answer.unseen is None
+    assert [view.member for view in seen(zipped([PICTURES[0], data])).pdq[:3]] == [1, 2, 3]
+
+
+def test_what_only_looks_like_a_film_behind_a_picture_is_none() -> None:
+    for chance in (b"\0\0\0\x18ftyp\0\0\0\0", b"\x07\0\0\x18ftypisom", b"\0\0\0\x18ftypheic"):
+        assert seen(PICTURES[0] + chance + bytes(600)).unseen is None
+    cut = seen(PICTURES[0] + FILM[:200])
+    assert cut.unseen is not None
+    assert cut.unseen.member == 1
 
 
 @pytest.mark.parametrize("decoding", Decoding)

@@ -12,6 +12,7 @@ Source: docs/spec/fingerprint.md, section 15.
 import bz2
 import io
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
@@ -29,12 +30,16 @@ from accord.fingerprint.video_formats import HEAD_BYTES, video_format_of
 from accord.wire.limits import ARCHIVE_DEPTH_MAX, ARCHIVE_MEMBERS_MAX
 
 ContainerName: TypeAlias = Literal[
-    "zip", "tar", "gzip", "bzip2", "xz", "7z", "ole2", "pdf", "closed"
+    "zip", "tar", "gzip", "bzip2", "xz", "7z", "ole2", "pdf", "motion", "closed"
 ]
 Member: TypeAlias = tuple[int, Part]
 
 # Containers that are known and not opened here: what they hold is not known to be harmless.
-_CLOSED: Final = (b"Rar!\x1a\x07",)
+_CLOSED: Final = b"Rar!\x1a\x07"
+_FILM_NAME: Final = b"ftyp"
+_OWN_BOX_WITHIN: Final = 20  # What a HEIC or a JPEG 2000 is says such a box at its beginning.
+# The box that an MP4 begins with: a length, its name, a brand. One in 10^18 places by chance.
+_FILM: Final = re.compile(rb"\0\0[\0-\3].ftyp[a-zA-Z0-9 ]{4}", re.DOTALL)
 _PACKED: Final[tuple[tuple[bytes, ContainerName], ...]] = (
     (b"\x1f\x8b", "gzip"),
     (b"BZh", "bzip2"),
@@ -69,7 +74,8 @@ _ERRORS: Final = (
 def containers_of(data: bytes) -> tuple[ContainerName, ...]:
     """Every container that some bytes are to somebody: none, as a rule.
 
-    One by its beginning; or else a PDF by what is near the beginning, and a zip by its end.
+    One by its beginning; or else a PDF by what is near the beginning, a zip by its end, and what
+    a picture or film carries behind it: 7z, RAR, the film of a phone's motion photo.
     """
     if data[:4] in (b"PK\x03\x04", _ZIP_END):
         return ("zip",)
@@ -89,7 +95,30 @@ def containers_of(data: bytes) -> tuple[ContainerName, ...]:
         found.append("pdf")
     if has_zip_at_end(data):
         found.append("zip")
+    if _is_shown(data):
+        found += _carried_by(data)
     return tuple(found)
+
+
+def _carried_by(data: bytes) -> Iterator[ContainerName]:
+    """Unpackers look for 7z and RAR behind a program's code, and find them behind a picture."""
+    if format_of(data) is not None and _film_behind(data) >= 0:
+        yield "motion"
+    if data.find(SIGNATURE) >= 0:
+        yield "7z"
+    if data.find(_CLOSED) >= 0:
+        yield "closed"
+
+
+def _film_behind(data: bytes) -> int:
+    """Where a film begins in a picture, or -1."""
+    at = data.find(_FILM_NAME, _OWN_BOX_WITHIN)
+    while at >= 0:
+        begin = at - len(_FILM_NAME)
+        if _FILM.match(data, begin) and video_format_of(data[begin : begin + HEAD_BYTES]):
+            return begin
+        at = data.find(_FILM_NAME, at + 1)
+    return -1
 
 
 def has_zip_at_end(data: bytes) -> bool:
@@ -131,14 +160,15 @@ def _opened(data: bytes, name: ContainerName, left: Allowance, depth: int) -> It
 
 
 def _looked_into(part: Part, left: Allowance, depth: int) -> Iterator[Member]:
-    """A member, or what it holds where it is a container and no picture."""
-    inner: tuple[ContainerName, ...] = ()
-    if isinstance(part.found, bytes) and not _is_shown(part.found):
-        inner = containers_of(part.found)
-        for name in inner:
-            yield from _opened(part.found, name, left, depth + 1)
-    if not inner:
+    """A member, unless it is a container and no picture, and what it holds."""
+    if not isinstance(part.found, bytes):
         yield left.number, part
+        return
+    inner = containers_of(part.found)
+    if not inner or _is_shown(part.found):
+        yield left.number, part
+    for name in inner:
+        yield from _opened(part.found, name, left, depth + 1)
 
 
 def _is_shown(data: bytes) -> bool:
@@ -193,6 +223,16 @@ def _ole2(data: bytes, left: Allowance) -> Iterator[Part]:
     return ole2_parts(data, left, lambda part: _is_shown(part) or bool(containers_of(part)))
 
 
+def _seven_zip(data: bytes, left: Allowance) -> Iterator[Part]:
+    return seven_zip_parts(data[data.find(SIGNATURE) :], left)
+
+
+def _motion(data: bytes, left: Allowance) -> Iterator[bytes]:
+    """The seconds of film that a phone keeps behind a photograph."""
+    left.count()
+    yield left.take(io.BytesIO(data[_film_behind(data) :]).read)
+
+
 def _tar_or_file(data: bytes, left: Allowance) -> Iterator[bytes | UnhashableCode]:
     """What a packed stream holds: a tar, whose members follow, or one file."""
     left.count()
@@ -236,5 +276,6 @@ _WALKS: Final[dict[ContainerName, _Walk]] = {
     "tar": _tar,
     "pdf": pdf_parts,
     "ole2": _ole2,
-    "7z": seven_zip_parts,
+    "7z": _seven_zip,
+    "motion": _motion,
 }

@@ -238,10 +238,7 @@ def _examine_member(found: Found, looking: Looking) -> Examined | UnhashableCode
         return found
     if isinstance(found, Image.Image):
         return _examine_drawn(found, looking)
-    answer = _examine_file(found, looking, VIDEO_MEMBER_PIXELS_MAX)
-    if isinstance(answer, Examined) and containers_of(found):
-        return replace(answer, unseen=Unseen(UnhashableCode.ARCHIVE_NOT_READABLE))
-    return answer
+    return _examine_file(found, looking, VIDEO_MEMBER_PIXELS_MAX)
 
 
 def _examine_drawn(image: Image.Image, looking: Looking) -> Examined | UnhashableCode:
