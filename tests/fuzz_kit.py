@@ -61,6 +61,8 @@ def forms() -> dict[str, bytes]:
     files["7z"] = seven_zipped(members)
     files["pdf"] = small_pdf()
     files["jpeg and zip"] = files["jpeg"] + files["zip"]
+    files["jpeg and 7z"] = files["jpeg"] + files["7z"]
+    files["motion photo"] = files["jpeg"] + film_forms()["film mp4 h264"]
     return files
 
 
@@ -326,6 +328,11 @@ BOMBS: Final[dict[str, Callable[[], bytes]]] = {
     "zip in a zip in a zip": lambda: b"PK\3\4" + _zeros(50_000_000),
     **DOCUMENT_BOMBS,
     **FILM_BOMBS,
+    "jpeg: 50 MB of zeros behind it": lambda: forms()["jpeg"] + bytes(49_000_000),
+    "jpeg: four million films behind it that are pictures": lambda: (
+        forms()["jpeg"] + b"\0\0\0\x18ftypheic" * 4_000_000
+    ),
+    "jpeg: films behind films": lambda: forms()["jpeg"] + film_forms()["film mp4 h264"] * 2_000,
     "video without end": lambda: (
         b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + b"\0\0\0\0mdat" + bytes(64)
     ),

@@ -216,6 +216,8 @@ def test_the_film_of_a_motion_photo_is_seen(form: str, between: bytes) -> None:
 def test_what_only_looks_like_a_film_behind_a_picture_is_none() -> None:
     for chance in (b"\0\0\0\x18ftyp\0\0\0\0", b"\x07\0\0\x18ftypisom", b"\0\0\0\x18ftypheic"):
         assert seen(PICTURES[0] + chance + bytes(600)).unseen is None
+    many = seen(PICTURES[0] + 200 * b"\0\0\0\x18ftypheic" + FILM)
+    assert many.unseen == Unseen(UnhashableCode.NOT_DECODABLE, 1), "not looked at to the end"
     cut = seen(PICTURES[0] + FILM[:200])
     assert cut.unseen is not None
     assert cut.unseen.member == 1

@@ -39,6 +39,7 @@ _CLOSED: Final = b"Rar!\x1a\x07"
 # The box that an MP4 begins with: a length, its name, a brand. One in 10^18 places by chance.
 _FILM: Final = re.compile(rb"\0\0[\0-\3].ftyp[a-zA-Z0-9 ]{4}", re.DOTALL)
 _OWN_BOX_WITHIN: Final = 16  # What a HEIC or a JPEG 2000 is says such a box before.
+_OTHER_BOXES_MAX: Final = 100  # That begin pictures; the next one is looked at as a file anyway.
 # Half of what `bytes.find` takes.
 _RAR: Final = re.compile(re.escape(_CLOSED))
 _SEVEN_ZIP: Final = re.compile(re.escape(SIGNATURE))
@@ -114,8 +115,9 @@ def _carried_by(data: bytes) -> Iterator[ContainerName]:
 
 def _film_behind(data: bytes) -> int:
     """Where a film begins in a picture, or -1."""
-    for box in _FILM.finditer(data, _OWN_BOX_WITHIN):
-        if video_format_of(data[box.start() : box.start() + HEAD_BYTES]) is not None:
+    for others, box in enumerate(_FILM.finditer(data, _OWN_BOX_WITHIN)):
+        head = data[box.start() : box.start() + HEAD_BYTES]
+        if video_format_of(head) is not None or others == _OTHER_BOXES_MAX:
             return box.start()
     return -1
 
