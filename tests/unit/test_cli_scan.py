@@ -1,7 +1,9 @@
 """How a scan explains itself on a terminal."""
 
 import pytest
+from typer.testing import CliRunner
 
+from accord.cli.main import app
 from accord.cli.scan import why
 
 
@@ -27,3 +29,10 @@ def reason(algorithm: str, distance: int) -> dict[str, object]:
 def test_why_is_in_words(answer: dict[str, object], words: str) -> None:
     assert why(answer).startswith(words)
     assert bool(why(answer)) is bool(words)
+
+
+@pytest.mark.parametrize("decoding", ["listing", "listing-bare", "best"])
+def test_stored_files_are_not_looked_at_as_listings_are(decoding: str) -> None:
+    done = CliRunner().invoke(app, ["scan", ".", "--home", "none", "--decoding", decoding])
+    assert done.exit_code == 2
+    assert "scaled or exact" in done.output

@@ -205,12 +205,20 @@ def test_an_archive_behind_a_picture_or_a_film_is_found_by_its_own_beginning(
 def test_the_film_of_a_motion_photo_is_seen(form: str, between: bytes) -> None:
     photo = encoded(picture(1), form)
     data = photo + between + FILM
-    for decoding in Decoding:
+    for decoding in (Decoding.SCALED, Decoding.EXACT):
         answer = seen(data, decoding)
         assert answer.pdq[0].bits == seen(photo).pdq[0].bits
         assert [view.bits for view in answer.pdq if view.member == 1] == SHOWN
         assert answer.unseen is None
     assert [view.member for view in seen(zipped([PICTURES[0], data])).pdq[:3]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "decoding", [Decoding.LISTING, Decoding.LISTING_LARGE, Decoding.LISTING_BARE]
+)
+def test_a_motion_photo_is_listed_as_its_photograph(decoding: Decoding) -> None:
+    photo = encoded(picture(1), "JPEG")
+    assert seen(photo + FILM, decoding) == seen(photo, decoding)
 
 
 def test_what_only_looks_like_a_film_behind_a_picture_is_none() -> None:

@@ -119,7 +119,7 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except BaseException:
+        except BaseException:  # Told on: an interrupt, too, leaves no transaction open.
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")

@@ -57,7 +57,7 @@ def listings_under(
         walk,
     )
 
-    decoding = Decoding.LISTING if patches else Decoding.EXACT
+    decoding = Decoding.LISTING if patches else Decoding.LISTING_BARE
     if patches > LISTING_PATCHES:
         decoding = Decoding.LISTING_LARGE
     found = list(walk(paths))

@@ -295,10 +295,9 @@ def _spool(directory: Path, film_bytes: int, total_bytes: int) -> "SpoolSettings
 def _decoding(name: str) -> "Decoding":
     from accord.fingerprint import Decoding  # noqa: PLC0415  (see the top)
 
-    try:
-        return Decoding(name)
-    except ValueError:
-        raise typer.BadParameter("scaled or exact", param_hint="--decoding") from None
+    if name not in (Decoding.SCALED, Decoding.EXACT):  # Others are for listings.
+        raise typer.BadParameter("scaled or exact", param_hint="--decoding")
+    return Decoding(name)
 
 
 def _platform(

@@ -12,7 +12,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -78,6 +78,7 @@ _THUMBNAIL_BITS_MAX: Final = 60  # Another crop or size of its picture; others a
 _THUMBNAIL_PIXELS_MAX: Final = 4_000_000  # An EXIF block has 65,535 bytes.
 ARCHIVE: Final = "archive"  # The format of `MediaFacts` where no picture is the file itself.
 _TIME_MS_MAX: Final = 2**53
+_LISTINGS: Final = frozenset({Decoding.LISTING, Decoding.LISTING_LARGE, Decoding.LISTING_BARE})
 _CUT_WORDS: Final = ("truncated", "end of file", "end of data", "not enough data", "incomplete")
 # What Pillow's and pillow-heif's decoders are documented, or by fuzzing known, to raise.
 _DECODER_ERRORS: Final = (
@@ -181,7 +182,9 @@ def _examine(data: bytes, looking: Looking) -> Examined | UnhashableCode:
         return UnhashableCode.EMPTY
     if len(data) > IMAGE_BYTES_MAX:
         return UnhashableCode.TOO_LARGE
-    containers = containers_of(data)
+    containers = list(containers_of(data))
+    if looking.decoding in _LISTINGS and "motion" in containers:
+        containers.remove("motion")  # A photograph is listed alone, its film by itself.
     if not containers:
         return _examine_file(data, looking)
     if looking.decoding is Decoding.SCALED:
@@ -195,7 +198,7 @@ def _examine(data: bytes, looking: Looking) -> Examined | UnhashableCode:
 
 def _examine_members(
     data: bytes,
-    containers: tuple[ContainerName, ...],
+    containers: Sequence[ContainerName],
     shown: Examined | UnhashableCode | None,
     looking: Looking,
 ) -> Examined | UnhashableCode:

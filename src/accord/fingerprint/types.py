@@ -51,6 +51,7 @@ class Decoding(StrEnum):
     EXACT = "exact"  # From every pixel. The only one for a listing.
     LISTING = "listing"  # As EXACT, and with patches of the main picture for a listing to keep.
     LISTING_LARGE = "listing-large"  # And with so many that small parts are found by them.
+    LISTING_BARE = "listing-bare"  # As LISTING, and without patches.
     SCALED = "scaled"  # From a small decoding where one was measured to do, else as EXACT.
 
 

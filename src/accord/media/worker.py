@@ -74,6 +74,7 @@ DECODING_BYTES: Final = {
     Decoding.EXACT: b"e",
     Decoding.LISTING: b"l",
     Decoding.LISTING_LARGE: b"L",
+    Decoding.LISTING_BARE: b"b",
     Decoding.SCALED: b"s",
 }
 STEPS: Final = (Step.FULL, Step.FRAME, Step.PATCHES)  # By bit of the byte that says them.
@@ -249,7 +250,7 @@ def _watched(
         answer = UnhashableCode.VIDEO_TIMEOUT
     except MemoryError:
         answer = UnhashableCode.VIDEO_TOO_LARGE
-    except Exception:  # As in `run`.
+    except Exception:  # The film's top loop, as `run` is a file's: it failed, not we.
         answer = UnhashableCode.VIDEO_NOT_DECODABLE
     signal.setitimer(signal.ITIMER_PROF, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)

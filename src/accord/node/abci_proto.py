@@ -114,7 +114,7 @@ def _compile(schema: str) -> dict[str, Any]:
             if is_oneof:
                 field.oneof_index = 0
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call, unused-ignore]  # Has no types everywhere.
+    pool.Add(file)  # type: ignore[no-untyped-call, unused-ignore]  # protobuf's types lack it in some versions.
     classes = {
         message.name: message_factory.GetMessageClass(
             pool.FindMessageTypeByName(f"{_PACKAGE}.{message.name}")

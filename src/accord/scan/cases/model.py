@@ -301,4 +301,4 @@ def end_destroying(case: Case, certificate: str) -> Case:
 
 
 def _next(case: Case, **changes: object) -> Case:
-    return replace(case, version=case.version + 1, **changes)  # type: ignore[arg-type]  # By name.
+    return replace(case, version=case.version + 1, **changes)  # type: ignore[arg-type]  # Fields by name: each caller's are `Case`'s.
