@@ -80,6 +80,7 @@ def publish(net: Cluster, name: MemberId, seed: str) -> int:
     envelope = seal_envelope(home.chain, key.key_id, body, key.sign)
     entry = net.submit(name, encode_transaction(Transaction(envelope, blob)))
     net.submit(name, net.sign(name, Approve(net.header(name), entry), Role.APPROVER))
+    net.settle()  # Followers ask other nodes.
     return entry
 
 
@@ -107,6 +108,7 @@ def admit_platform(net: Cluster, directory: Path) -> Home:
     application = str(directory / "application.json")
     proposal = said_by("propose", "admit", application, "--home", first)["proposal"]
     for other in others:
+        net.settle()  # A validator a block behind the quorum would refuse a vote on it.
         ran("vote", str(proposal), "yes", "--home", other)
     return open_home(directory)
 

@@ -11,6 +11,7 @@ from testnet_kit import Cluster, cluster, wait_for
 def keep(net: Cluster) -> None:
     for name in net.names:
         run("keeper", "--home", net.homes[name].path, "--once")
+        net.settle()  # The next one is to see what this one said.
 
 
 def admit(net: Cluster, directory: Path) -> Path:
@@ -23,6 +24,7 @@ def admit(net: Cluster, directory: Path) -> Path:
     application = home / "application.json"
     made = told("propose", "admit", application, "--home", first.path)
     for name in net.names[1:3]:
+        net.settle()
         run("vote", str(made["proposal"]), "yes", "--home", net.homes[name].path)
     return home
 
@@ -36,6 +38,7 @@ def test_one_node_takes_it_and_another_agency_opens_it(tmp_path: Path) -> None:
         (tmp_path / "1.jpg").write_bytes(jpeg(1))
         listed = told("publish", tmp_path / "1.jpg", "--class", "test/T1", "--home", publisher)
         run("approve", str(listed["entries"][0]), "--home", publisher)
+        net.settle()
         ref = f"{listed['entries'][0]}/0"
 
         cases = Desk(cloud)

@@ -99,6 +99,7 @@ class Hostile:
         header = self.net.header(opener)
         epoch = Epoch(header, AGENCIES, 1, commitment, recipients, sha256(blob))
         self.net.submit(opener, self.sign(opener, epoch, Role.KEEPER, blob))
+        self.net.settle()
         for name in self.honest:
             heard = Acknowledge(self.net.header(name), AGENCIES, 1, commitment)
             self.net.submit(name, self.sign(name, heard, Role.KEEPER))

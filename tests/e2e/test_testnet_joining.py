@@ -90,6 +90,7 @@ class World:
         commitment, header = os.urandom(32), self.cluster.header(opener)
         epoch = Epoch(header, AGENCIES, 1, commitment, recipients, sha256(blob))
         self.cluster.submit(opener, self.sign(opener, epoch, Role.KEEPER, blob))
+        self.cluster.settle()
         for name in self.net.names[:3]:
             heard = Acknowledge(self.cluster.header(name), AGENCIES, 1, commitment)
             self.cluster.submit(name, self.sign(name, heard, Role.KEEPER))

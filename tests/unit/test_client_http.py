@@ -5,8 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accord.client.http import NodeClient, check_url
-from accord.wire.errors import Malformed, Unavailable
+from accord.client.home import new_key
+from accord.client.http import ATTEMPTS, NOT_YET, NodeClient, check_url
+from accord.ledger.codes import RejectCode
+from accord.statements.bodies import Role
+from accord.wire.errors import Malformed, Rejected, Unavailable
+from accord.wire.ids import ChainId, OperatorId
 
 GOOD = ("http://127.0.0.1:8700", "https://node.example/", "http://[::1]:8700", "http://a/log")
 BAD = (
@@ -80,3 +84,38 @@ def test_what_a_server_says_is_a_code_and_text(body: bytes, code: str, message: 
         client.fetch_genesis()
     assert caught.value.code == code
     assert caught.value.detail.get("message") == message
+
+
+def submitter(answers: list[str]) -> NodeClient:
+    """A node that refuses with these codes one after the other, and then takes it."""
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        if not answers:
+            return httpx.Response(200, json={"entry": 7})
+        return httpx.Response(409, json={"error": {"code": answers.pop(0), "detail": {}}})
+
+    key = new_key(Role.ROOT, OperatorId("safe"))
+    transport = httpx.MockTransport(answer)
+    return NodeClient("http://a", ChainId("c"), key, transport=transport, sleep=lambda _: None)
+
+
+def test_what_a_node_a_block_behind_lacks_is_asked_again() -> None:
+    with submitter(sorted(NOT_YET)[: ATTEMPTS - 1]) as client:
+        assert client.submit(b"statement") == 7
+
+
+def test_what_nobody_ever_said_is_refused_in_the_end() -> None:
+    left = ["reject.unknown_proposal"] * (ATTEMPTS + 1)
+    with submitter(left) as client, pytest.raises(Rejected, match=r"unknown_proposal"):
+        client.submit(b"statement")
+    assert len(left) == 1
+
+
+@pytest.mark.parametrize("code", sorted({f"reject.{c.name.lower()}" for c in RejectCode} - NOT_YET))
+def test_any_other_refusal_is_final(code: str) -> None:
+    with submitter([code]) as client, pytest.raises(Rejected, match=code):
+        client.submit(b"statement")
+
+
+def test_what_may_come_is_named_as_the_ledger_names_it() -> None:
+    assert {f"reject.{code.name.lower()}" for code in RejectCode} >= NOT_YET

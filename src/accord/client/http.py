@@ -3,7 +3,8 @@
 Job: fetch bytes, sign requests, turn answers back into error families.
 Verifies nothing: whoever uses the bytes does (accord.follow).
 Reads are repeated when a node does not answer. A submission is repeated too: the node answers the
-very same statement with the very same entry, so asking again is safe at any time.
+very same statement with the very same entry, so asking again is safe at any time. So is one refused
+for what another member has only just said (`NOT_YET`): this node may be a block behind the quorum.
 """
 
 import re
@@ -43,6 +44,16 @@ CONNECT_S: Final = 5.0
 ANSWER_S: Final = 30.0
 ATTEMPTS: Final = 5
 BACKOFF_S: Final = 0.1  # Doubles: 0.1, 0.2, 0.4, 0.8 s.
+NOT_YET: Final = frozenset(  # The next block may bring what these miss.
+    {
+        "reject.unknown_key",
+        "reject.unknown_entry",
+        "reject.not_approved",
+        "reject.unknown_proposal",
+        "reject.unknown_epoch",
+        "reject.attestation_ahead",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +194,9 @@ class NodeClient:
         for attempt in range(self._attempts):
             try:
                 return self._once(ask)
-            except Unavailable:
-                if attempt == self._attempts - 1:
+            except (Unavailable, Rejected) as err:
+                is_passing = isinstance(err, Unavailable) or err.code in NOT_YET
+                if not is_passing or attempt == self._attempts - 1:
                     raise
                 self._sleep(BACKOFF_S * 2**attempt)
         raise Unavailable("http.no_answer", path=ask.path)

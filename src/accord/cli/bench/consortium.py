@@ -168,7 +168,7 @@ class Consortium:
         """Votes, then listings one at a time, looked up again and again until they match."""
         desk = self.world.desk(NOORD)
         self.proposal = desk.propose(_OPEN)
-        other = self.world.desk(WEST, after=self.proposal)
+        other = self.world.desk(WEST)
         votes: list[float] = []
         approvals: list[float] = []
         said_to_match: list[float] = []

@@ -277,8 +277,8 @@ class Story:
 
     def stored(self) -> str:
         entry = self._publish(ZUID, GRAVEL)
-        approved = self.world.desk(ZUID).approve(entry)
-        self.world.desk(WEST, after=approved).endorse((RefRange(entry, 0, 1),), 1)
+        self.world.desk(ZUID).approve(entry)
+        self.world.desk(WEST).endorse((RefRange(entry, 0, 1),), 1)
         wait_for("the quarantine", lambda: self.world.drive_state()["counts"]["quarantined"] == 1)
         counts = self.world.drive_state()["counts"]
         see(counts["stored"] == 1, f"{counts['stored']} files are left")

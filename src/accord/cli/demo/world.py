@@ -8,7 +8,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,8 @@ from accord.agency.founding import (
     make_keys,
     platform_application,
 )
-from accord.cli.assemble import AgencyBook, open_desk, open_keeper
+from accord.agency.voice import Client, Voice
+from accord.cli.assemble import AgencyBook, AnyNode, now_ms, open_keeper
 from accord.cli.demo.processes import ACCORD, START_WAIT_S, Processes, free_port
 from accord.cli.testnet_nodes import Testnet, found_testnet, free_ports
 from accord.client.files import write_durably
@@ -86,6 +87,8 @@ class World:
         self.processes = Processes(directory / "logs")
         self.homes: dict[MemberId, Home] = {}
         self._books: dict[MemberId, AgencyBook] = {}
+        self._said = 0  # Entries that somebody here has read, or had acknowledged.
+        self._noting = threading.Lock()
         self._keepers: Keepers | None = None
         self._http = httpx.Client(timeout=30, trust_env=False)
 
@@ -149,21 +152,32 @@ class World:
             self._keepers = None
 
     def book(self, member: MemberId) -> AgencyBook:
-        """An agency's own verified view, followed to the newest checkpoint."""
+        """An agency's own verified view, once it holds all that anybody was seen to say here.
+
+        A checkpoint needs a quorum only: the last validator may be a block behind it, shows less
+        and refuses a word on what it has not seen yet. Raises: Unavailable.
+        """
         if member not in self._books:
             self._books[member] = AgencyBook(self.homes[member], allow_trial=True)
-        self._books[member].sync()
-        return self._books[member]
+        mine = self._books[member]
 
-    def desk(self, member: MemberId, operator: str | None = None, after: int | None = None) -> Desk:
-        """An agency's desk, once its own validator holds the entry `after`.
+        def is_even() -> bool:
+            mine.sync()
+            return mine.replica.size >= self._said
 
-        A checkpoint needs a quorum only: the last validator may be a block behind it, and refuses
-        a word on what it has not seen yet. Raises: Unavailable.
-        """
-        if after is not None:
-            wait_for(f"{member}'s validator", lambda: self.book(member).replica.size > after)
-        return open_desk(self.homes[member], self.book(member), operator)
+        wait_for(f"{member}'s validator", is_even)
+        self._note(mine.replica.size)
+        return mine
+
+    def desk(self, member: MemberId, operator: str | None = None) -> Desk:
+        """An agency's desk, over its `book` as it is now."""
+        book = self.book(member)
+        client = _Noting(AnyNode(book.nodes), lambda entry: self._note(entry + 1))
+        return Desk(Voice(self.homes[member], client, now_ms, operator), book)
+
+    def _note(self, size: int) -> None:
+        with self._noting:
+            self._said = max(self._said, size)
 
     def admit_platform(self) -> int:
         """A platform's home, and its admission by vote; the proposal's entry."""
@@ -177,7 +191,7 @@ class World:
         action = platform_application(chain, PLATFORM, "Clouddrive", (NL, IE, CA), keys)
         proposal = self.desk(NOORD).propose(action)
         for agency in (WEST, EAST):
-            self.desk(agency, after=proposal).vote(proposal, approve=True)
+            self.desk(agency).vote(proposal, approve=True)
         return proposal
 
     def start_gateway(self, wait_s: float = START_WAIT_S, *options: str) -> None:
@@ -240,6 +254,19 @@ class World:
         if not isinstance(value, dict) or "error" in value:
             raise Unavailable("demo.answer", status=answer.status_code, body=str(value)[:200])
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Noting:
+    """A `voice.Client` that notes what was acknowledged."""
+
+    client: Client
+    note: Callable[[int], None]
+
+    def submit(self, transaction: bytes) -> int:
+        entry = self.client.submit(transaction)
+        self.note(entry)
+        return entry
 
 
 class Keepers:
