@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from accord.cli.demo.pictures import CAT, COFFEE
+from accord.cli.demo.pictures import CAT, COFFEE, GRAVEL
 from accord.client.home import open_home
 from house_kit import entry_of, keep, run, told, trial
 
@@ -52,11 +52,11 @@ def copies(tmp_path: Path) -> dict[str, Path]:
     return made
 
 
-def platform_of(trial: Path) -> Path:
+def platform_of(trial: Path, name: str) -> Path:
     """Admitted, with the group's key."""
-    one, home = trial / "nl-one", trial / "parts"
+    one, home = trial / "nl-one", trial / name
     made = told(
-        *("platform", "init", home, "--member", "parts", "--title", "Parts"),
+        *("platform", "init", home, "--member", name, "--title", name.title()),
         *("--jurisdiction", "NL", "--node", open_home(one).nodes[0]),
         *("--genesis", trial / "node" / "genesis.json"),
         *("--sha256", open_home(one).founding.digest.hex()),
@@ -84,7 +84,7 @@ def test_parts_are_found_once_others_vouched_for_what_was_added(
 ) -> None:
     one, two = trial / "nl-one", trial / "ie-two"
     keep(trial)
-    home = platform_of(trial)
+    home = platform_of(trial, "parts")
     rules = tmp_path / "nl.yaml"
     rules.write_text(RULES)
     run("rules", "set", rules, "--jurisdiction", "NL", "--home", one)
@@ -113,3 +113,40 @@ def test_parts_are_found_once_others_vouched_for_what_was_added(
     assert (again["added"], again["have"], again["unlisted"]) == (0, 1, 1)
     run("withdraw", entry, "--reason", "wrong-class", "--home", one)
     assert actions(home, copies) == nothing
+
+
+def test_a_quarter_of_each_side_is_found_by_a_listing_of_many_patches(
+    trial: Path, tmp_path: Path
+) -> None:
+    one, two = trial / "nl-one", trial / "ie-two"
+    keep(trial)
+    home = platform_of(trial, "quarters")
+    rules = tmp_path / "nl.yaml"
+    rules.write_text(RULES.replace("algorithm: patches,", "algorithm: patches, alone: true,"))
+    run("rules", "set", rules, "--jurisdiction", "NL", "--home", one)
+    parts: dict[str, Path] = {}
+    for photo in (COFFEE, GRAVEL, CAT):
+        with Image.open(io.BytesIO(photo.read())) as opened:
+            width, height = opened.size
+            left, top = width * 3 // 8, height * 13 // 20
+            part = opened.convert("RGB").crop((left, top, left + width // 4, top + height // 4))
+        parts[photo.name] = path = tmp_path / f"{photo.name}-quarter.jpg"
+        part.save(path, "JPEG", quality=85)
+
+    for photo, patches in ((COFFEE, "240"), (GRAVEL, "24")):
+        whole = tmp_path / f"{photo.name}.png"
+        whole.write_bytes(photo.read())
+        listed = told("publish", whole, "--class", "test/T1", "--patches", patches, "--home", one)
+        entry = str(listed["entries"][0])  # type: ignore[index]
+        run("approve", entry, "--home", one)
+        run("endorse", entry, "--level", "one-person", "--home", two)
+    assert actions(home, parts) == {"coffee": "review", "gravel": "review", "cat": "allow"}
+
+    # What has the first ones alone gets those beyond; what has them is passed over.
+    wholes = [tmp_path / f"{photo.name}.png" for photo in (COFFEE, GRAVEL)]
+    first = told("patches", *wholes, "--home", one)
+    assert (first["added"], first["have"]) == (0, 2)
+    more = told("patches", *wholes, "--patches", "240", "--home", one)
+    assert (more["added"], more["have"]) == (1, 1)
+    again = told("patches", *wholes, "--patches", "240", "--home", one)
+    assert (again["added"], again["have"]) == (0, 2)

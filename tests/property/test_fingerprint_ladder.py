@@ -9,6 +9,7 @@ from accord.cli.demo.pictures import CAT, COFFEE, PHOTOS, ROCKET, Photo
 from accord.fingerprint.ladder import LISTED_MAX, Listed, Step, asked_of, listed_of
 from accord.fingerprint.rehearsal import EVERY, common_in, distances
 from accord.fingerprint.votes import FRAME_BITS_MAX, FULL_BITS_MAX, Verdict, verdict_of
+from accord.wire.limits import LISTING_PATCHES_MAX
 from pictures_kit import opened
 
 HARD = (
@@ -44,6 +45,18 @@ def test_an_altered_picture_matches_its_listing_alone(
     found = {other: verdict(query, listing) for other, listing in listed.items()}
     assert found.pop(photo.name) is Verdict.MATCH
     assert set(found.values()) == {Verdict.NOTHING}
+
+
+def test_a_listing_of_many_patches_begins_with_those_of_one_of_few(
+    listed: dict[str, Listed],
+) -> None:
+    """So whatever few find, many find; and which few are kept does not depend on how many are."""
+    picture = opened(COFFEE.read())
+    many = listed_of(picture, LISTING_PATCHES_MAX).patches
+    assert len(many) == LISTING_PATCHES_MAX == len(np.unique(many, axis=0))
+    assert many[:LISTED_MAX].tolist() == listed[COFFEE.name].patches.tolist()
+    assert many[:40].tolist() == listed_of(picture, 40).patches.tolist()
+    assert many[:10].tolist() == listed_of(picture, 10).patches.tolist()
 
 
 @pytest.mark.parametrize("name", PAIRS)

@@ -13,6 +13,7 @@ PAIRS = st.dictionaries(
     st.integers(0, 6),
     max_size=30,
 )
+NEEDS = st.lists(st.integers(1, 4), min_size=4, max_size=4)  # One for each row.
 
 
 def meetings_of(pairs: dict[tuple[int, int, int], int]) -> Meetings:
@@ -22,27 +23,27 @@ def meetings_of(pairs: dict[tuple[int, int, int], int]) -> Meetings:
 
 
 def plainly(
-    pairs: dict[tuple[int, int, int], int], asked_min: int, listed_min: list[int]
+    pairs: dict[tuple[int, int, int], int], asked_min: list[int], listed_min: list[int]
 ) -> dict[int, int]:
     """The least threshold at which enough of both sides meet."""
     found: dict[int, int] = {}
     for row in range(4):
         for bits in range(7):
             within = [(a, b) for (r, a, b), d in pairs.items() if r == row and d <= bits]
-            enough = len({a for a, _ in within}) >= asked_min
+            enough = len({a for a, _ in within}) >= asked_min[row]
             if enough and len({b for _, b in within}) >= listed_min[row]:
                 found[row] = bits
                 break
     return found
 
 
-@given(PAIRS, st.integers(1, 4), st.lists(st.integers(1, 4), min_size=4, max_size=4))
+@given(PAIRS, NEEDS, NEEDS)
 def test_what_is_reached_is_what_the_definition_says(
-    pairs: dict[tuple[int, int, int], int], asked_min: int, listed_min: list[int]
+    pairs: dict[tuple[int, int, int], int], asked_min: list[int], listed_min: list[int]
 ) -> None:
     meetings = meetings_of(pairs)
-    needs = np.array(listed_min, dtype=np.int64)[meetings.rows]
-    rows, bits = reached(meetings, asked_min, needs)
+    asked, listed = (np.array(some)[meetings.rows] for some in (asked_min, listed_min))
+    rows, bits = reached(meetings, asked, listed)
     assert dict(zip(rows.tolist(), bits.tolist(), strict=True)) == plainly(
         pairs, asked_min, listed_min
     )
@@ -55,12 +56,12 @@ def test_the_nearest_of_two_ways_to_ask_counts(
 ) -> None:
     ones = np.ones(len(some), dtype=np.int64), np.ones(len(others), dtype=np.int64)
     found = [
-        reached(meetings_of(pairs), 1, need)
+        reached(meetings_of(pairs), need, need)
         for pairs, need in zip((some, others), ones, strict=True)
     ]
     rows, bits = nearest(found)
-    wanted = plainly(some, 1, [1] * 4)
-    for row, distance in plainly(others, 1, [1] * 4).items():
+    wanted = plainly(some, [1] * 4, [1] * 4)
+    for row, distance in plainly(others, [1] * 4, [1] * 4).items():
         wanted[row] = min(distance, wanted.get(row, math.inf))
     got = list(zip(bits.tolist(), rows.tolist(), strict=True))
     assert got == sorted((distance, row) for row, distance in wanted.items())

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accord.cli.bench.robustness import Book, Scale, nearest_of, run
+from accord.cli.bench.robustness import Book, Scale, matches_of, nearest_of, run
 from accord.cli.bench.robustness_alterations import NAMES, altered
 from accord.cli.bench.robustness_fit import (
     KINDS,
     STEPS,
+    USED,
     Result,
     Tally,
     histograms,
@@ -60,9 +61,33 @@ def test_votes_are_counted_by_listing_and_hand() -> None:
     assert near.full[0] == 0
     assert near.frame[2] == 0
     assert near.votes[:2, 0].tolist() == [0, 0]
+    assert near.first.tolist() == near.votes.tolist()
     assert near.votes[0, 1] == 0
     assert near.votes[1, 1] > 44
     assert set(near.votes[:, 2].tolist()) == {256}
+
+
+def test_votes_of_the_first_and_of_all_are_counted_apart() -> None:
+    random = np.random.default_rng(2)
+    patches = random.integers(0, 256, (40, 32), dtype=np.uint8)
+    full = random.integers(0, 256, (2, 32), dtype=np.uint8)
+    book = Book(full, patches, np.array([0, 35]), np.array([35, 5]), 2)
+    nothing = full[:0]
+
+    def said(*places: int) -> list[tuple[bool, bool]]:
+        near = nearest_of(Asked(nothing, nothing, patches[list(places)], nothing), book)
+        met = matches_of(near)
+        return list(zip(met["all"].tolist(), met["automatic"].tolist(), strict=True))
+
+    assert said(0, 23) == [(True, False), (False, False)]
+    assert said(0, 1, 23) == [(True, True), (False, False)]
+    assert said(0, 24) == said(0, 24, 34) == [(False, False), (False, False)]
+    assert said(0, 24, 25, 34) == [(True, False), (False, False)]
+    assert said(24, 25, 26, 27, 34) == [(True, True), (False, False)]
+    assert said(24, 35, 36) == [(False, False), (True, False)]
+    assert {kind for kind in USED if kind.startswith("votes")} == {
+        *("votes_2", "votes_3", "votes_4_of_all", "votes_5_of_all")
+    }
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -83,6 +83,24 @@ def test_votes_are_of_different_patches() -> None:
     assert verdict_of(many_on_one, many_on_one) is Verdict.NOTHING
 
 
+def test_votes_among_all_of_many_patches_are_two_more_than_among_the_first() -> None:
+    nothing = np.full((8, 240), 128)
+
+    def said(first: int, others: int) -> Verdict:
+        some = nothing.copy()
+        some[range(first), range(first)] = 0
+        some[range(first, first + others), range(24, 24 + others)] = 0
+        return verdict_of(some, nothing)
+
+    for others in range(6):
+        for first in range(3):
+            votes, all_votes = first, first + others
+            is_found = votes >= 2 or all_votes >= 4
+            is_match = votes >= 3 or all_votes >= 5
+            wanted = Verdict.MATCH if is_match else Verdict.REVIEW if is_found else Verdict.NOTHING
+            assert said(first, others) is wanted
+
+
 @pytest.mark.parametrize("rule", MATCH_RULES, ids=str)
 def test_a_rule_needs_all_its_votes_of_one_hand(rule: Rule) -> None:
     nothing = np.full((6, 6), 128)

@@ -104,6 +104,53 @@ def test_two_patches_or_one_seen_three_times_or_both_hands_together_are_none() -
     assert apart.answer is Answer.NO_MATCH  # Patches of two pictures of one file.
 
 
+@pytest.mark.parametrize("listed", [25, 240])
+def test_of_a_listing_of_many_patches_the_first_count_as_of_any(listed: int) -> None:
+    world = world_of(PDQ, BY_PATCHES)
+    many = tuple(pdq_of(number) for number in range(1_000, 1_000 + listed))
+    world.publish("ada", Listing(A1, md5=b"\x03" * 16, patches=many))
+
+    def met(*patches: bytes) -> list[tuple[str, str, int]]:
+        return found_by(ask(world, Look(patches=b"".join(patches))))
+
+    assert met(*many[21:24]) == [("6/0", "patches", 0)]
+    assert met(many[0], many[1], many[24]) == []
+    assert met(many[0], many[1], *many[24:26]) == []
+    # The nearest of both ways to count: three of the first, or five of all.
+    far = flip(many[2], 20)
+    assert met(many[0], many[1], far, *many[24:28]) == [
+        ("6/0", "patches", 20 if listed == 25 else 0)
+    ]
+    assert met(*PATCHES[:3], many[0], many[24]) == [("2/0", "patches", 0)]
+
+
+def test_places_in_a_listing_are_its_own_in_base_and_delta() -> None:
+    """What comes after the index was built is counted by its first patches alike."""
+    world = world_of(PDQ, BY_PATCHES)
+    registry: Registry = world.registry()
+    place = Place(registry.size, bytes(32))
+    earlier = build_screen(registry, world.state, PLATFORM, place)
+    many = tuple(pdq_of(number) for number in range(1_000, 1_100))
+    for seed in (3, 4):
+        own = many[50 * (seed - 3) : 50 * (seed - 2)]
+        world.publish("ada", Listing(A1, md5=bytes([seed]) * 16, patches=own))
+    registry = world.registry()
+    place = Place(registry.size, bytes(32))
+    for before in (None, earlier):
+        screen = build_screen(registry, world.state, PLATFORM, place, before)
+        for first, ref in ((0, "6/0"), (50, "8/0")):
+            for some, answer in (
+                (many[first + 21 : first + 24], [ref]),
+                (many[first + 24 : first + 27], []),
+            ):
+                query = Query(
+                    frames=(Fingerprint(OTHER, 90),),
+                    looks=(Look(patches=b"".join(some)),),
+                    steps=EVERY,
+                )
+                assert [str(r.ref) for r in screen.decide(query, Context()).reasons] == answer
+
+
 def test_a_query_that_was_not_asked_with_patches_was_not_looked_at() -> None:
     world = world_of(PDQ, BY_PATCHES)
     missed = ask(world, Look(), steps=frozenset({Step.FULL, Step.FRAME}))

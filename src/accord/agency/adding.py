@@ -1,4 +1,5 @@
-"""Patches for listings that have none yet: which of an agency's own listings some files are.
+"""Patches for listings that have none yet, or the first few alone: which of an agency's own
+listings some files are.
 
 Not here: fingerprints (accord.fingerprint), sending (desk). What is added is a row of its own that
 others must vouch for anew: docs/spec/statements.md, section Batch.
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from accord.registry.listings import Snapshot
 from accord.statements.batch import Listing
 from accord.wire.ids import AGENCIES, GroupId, MemberId
+from accord.wire.limits import LISTING_PATCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class Additions:
 
     by_groups: dict[tuple[GroupId, ...], list[Listing]]
     unlisted: int  # Files that are none of our listings in good standing,
-    have: int  # that have patches already,
+    have: int  # that have as many patches already,
     bare: int  # and in which nothing stands out.
 
     @property
@@ -40,14 +42,16 @@ def additions(files: Sequence[Listing], snapshot: Snapshot, member: MemberId) ->
             unlisted += 1
             continue
         row = int(rows[0])
-        added = snapshot.adding_to(row)
-        if any(len(views.values_of(one)) for one in (row, *added)):
+        every = (row, *snapshot.adding_to(row))
+        known = {value.tobytes() for one in every for value in views.values_of(one)}
+        patches = tuple(patch for patch in file.patches if patch not in known)
+        if known and not len(known) <= LISTING_PATCHES < len(file.patches):
             have += 1
-        elif not file.patches:
+        elif not patches:
             bare += 1
         else:
             code = snapshot.classes[snapshot.class_of[row]]
-            listing = Listing(code, patches=file.patches, of=snapshot.ref_of(row))
+            listing = Listing(code, patches=patches, of=snapshot.ref_of(row))
             groups = tuple(sorted(set(snapshot.groups_of(row)) - {AGENCIES}))
             by_groups.setdefault(groups, []).append(replace(listing, media=file.media))
     return Additions(by_groups, unlisted, have, bare)

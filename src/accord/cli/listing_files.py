@@ -29,7 +29,7 @@ PatchesOption = Annotated[
         "--patches",
         min=0,
         max=LISTING_PATCHES_MAX,
-        help="Patches of each picture, for what is cropped or written over; 0: none. More than "
+        help="Patches of each picture, for what is cropped or written over; 0: none. Those beyond "
         "24 find small parts too.",
     ),
 ]

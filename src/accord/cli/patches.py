@@ -1,4 +1,4 @@
-"""`accord patches`: patches for listings that were published without any.
+"""`accord patches`: patches for listings that were published without any, or with few.
 
 Not here: which listings files are (accord.agency.adding), how patches are chosen (fingerprint).
 """
@@ -21,7 +21,8 @@ from accord.wire.limits import LISTING_PATCHES
 if TYPE_CHECKING:
     from accord.agency.adding import Additions
 
-_ABOUT = """Add patches to listings of ours that have none, from the files they were made of.
+_ABOUT = """Add patches to listings of ours that have none, from the files they were made of;
+and with --patches above 24 those beyond, to listings that have 24.
 
 Each file is found again by its SHA-256. What is added is released to the groups of its listing. It
 is a batch of its own: it counts once a second person approved it and others endorsed it too, where
@@ -32,6 +33,8 @@ Examples:
     accord patches case-17/ --home ./nl-police
 
     accord patches photo.jpg --dry-run --json
+
+    accord patches case-17/ --patches 240 --home ./nl-police
 """
 _ANY = ClassCode("test", "", "T1")  # A listing's own class is what counts in the end.
 
@@ -83,7 +86,7 @@ def patches(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 
 def _in_words(found: "Additions", entries: list[int]) -> str:
     passed = (
-        f"{found.have} have patches, {counted(found.unlisted, 'file')} no listing of ours, "
+        f"{found.have} have them already, {counted(found.unlisted, 'file')} no listing of ours, "
         f"in {found.bare} nothing stands out."
     )
     if not entries:

@@ -4,7 +4,7 @@ The agency has the picture, so it tries: parts of it, turned, small and askew, e
 query would be. A patch becomes the mean of itself and of where it was found again: that is nearer
 to the next alteration than the original is. What anybody's shapes look like is left out (plain).
 Patches are then taken one by one, each time the one that helps the alterations most that have the
-fewest votes so far; small parts count little until the others have theirs.
+fewest votes so far. Those beyond the first few, whose votes count apart, are for small parts too.
 Whoever matches needs none of this: any choice is a valid listing, and this one is merely found
 more often.
 Not here: what patches are (patches), pixels (ladder), plain ones (plain).
@@ -26,19 +26,15 @@ from accord.fingerprint.pdq import SIDE, Floats
 from accord.fingerprint.plain import is_plain
 from accord.fingerprint.resample import for_patches
 from accord.fingerprint.types import PDQ_BYTES
-from accord.wire.limits import PATCH_BITS_MAX
+from accord.wire.limits import LISTING_PATCHES, PATCH_BITS_MAX
 
 CANDIDATES_MAX: Final = 160  # Spots of the whole picture, each upright and turned.
 LOOKED_AT: Final = 100  # Spots of an altered picture.
-EVERY: Final = 1000  # More patches than are found in one picture and are unlike each other.
-# GAP(#5): a quarter of each side is met in 1 of 5 with 24 patches, in 3 of 5 with 96.
-SMALL_PARTS_FROM: Final = 48  # Fewer patches cannot hold on to small parts: none are rehearsed.
+EVERY: Final = 1000  # Patches of one picture, where what pictures share is looked for.
 _SURE: Final = PATCH_BITS_MAX  # Found again.
 _LOST: Final = _SURE + 10  # Not found; between the two, partly.
 _SAME: Final = 46  # Bits to what is surely the same place, which the mean is taken with.
 _APART: Final = 70  # Bits between two patches of a listing: what repeats itself votes once.
-_SMALL_WEIGHT: Final = 0.2  # Of a small part, beside 1.
-
 _FAINTEST: Final = 1e-6  # A patch without any frequency has no strength to be brought to 1.
 _SAMENESS_MAX: Final = 0.4  # A photograph's median is 0.24; window frames come to 0.5.
 NO_BITS: Final[Bits] = np.empty((0, PDQ_BYTES), dtype=np.uint8)
@@ -86,46 +82,42 @@ _SHRUNK: Final = (0.4, 0.36)
 _PASTED: Final = 1.8  # The side of a page that the picture lies on, in sides of the picture.
 
 
-class Rehearsed(NamedTuple):
-    """Shape: found (alterations, patches), how well each patch is found, 0 to 1; weights."""
-
-    found: NDArray[np.float64]
-    weights: NDArray[np.float64]
-
-
 def rehearsed(
     picture: Image.Image, patches_max: int, kernel: PatchKernel, common: Bits = NO_BITS
 ) -> Bits:
     """The patches to list: none like a `common` one. Shape: (n, 32), n at most `patches_max`;
     `picture` in mode L."""
-    has_small_parts = patches_max >= SMALL_PARTS_FROM
     views = [_seen(altered, kernel, LEANING_MAX) for altered in _altered(picture)]
-    weights = [1.0] * len(views)
-    if has_small_parts:
-        views += [_seen(_cut(picture, part), kernel, 0) for part in _SMALL_PARTS]
-        weights += [_SMALL_WEIGHT] * len(_SMALL_PARTS)
-    own = meant(_candidates(picture, kernel, has_small_parts), views)
-    is_own = apart(own, common).min(axis=1, initial=8 * PDQ_BYTES) > _APART
-    own = own[is_own & (sameness_of(own) <= _SAMENESS_MAX) & ~is_plain(own)]
-    if not len(own):
-        return NO_BITS
-    found = np.stack([_found(own, view.bits) for view in views])
-    kept = _chosen(own, Rehearsed(found, np.array(weights)), patches_max)
-    return np.asarray(own[kept])
+    whole = patches_of(for_patches(picture), CANDIDATES_MAX, kernel).frequencies
+    own = _listable(meant(whole, views), common)
+    first = _chosen(own, _found(own, views), min(patches_max, LISTING_PATCHES))
+    if patches_max <= LISTING_PATCHES:
+        return first
+    views += [_seen(_cut(picture, part), kernel, 0) for part in _SMALL_PARTS]
+    more = _listable(meant(_with_parts(whole, picture, kernel), views), common)
+    more = more[apart(more, first).min(axis=1, initial=8 * PDQ_BYTES) > _APART]
+    votes = _found(first, views).sum(axis=1)
+    rest = _chosen(more, _found(more, views), patches_max - len(first), votes)
+    return np.asarray(np.concatenate([first, rest]))
 
 
 def _seen(altered: Image.Image, kernel: PatchKernel, leaning_max: int) -> Patches:
     return patches_of(for_patches(altered), LOOKED_AT, kernel, leaning_max)
 
 
-def _candidates(picture: Image.Image, kernel: PatchKernel, has_small_parts: bool) -> Floats:
-    """Shape: (n, 16, 16), frequencies."""
-    found = [patches_of(for_patches(picture), CANDIDATES_MAX, kernel).frequencies]
-    if has_small_parts:
-        for part, spots in _SOURCES:
-            grey = for_patches(_cut(picture, part))
-            found.append(patches_of(grey, spots, kernel).frequencies)
+def _with_parts(whole: Floats, picture: Image.Image, kernel: PatchKernel) -> Floats:
+    """The candidates of the whole picture and of its parts. Shape: (n, 16, 16), frequencies."""
+    found = [whole]
+    for part, spots in _SOURCES:
+        grey = for_patches(_cut(picture, part))
+        found.append(patches_of(grey, spots, kernel).frequencies)
     return np.asarray(np.concatenate(found))
+
+
+def _listable(own: Bits, common: Bits) -> Bits:
+    """Without what many pictures show, and what says little."""
+    is_own = apart(own, common).min(axis=1, initial=8 * PDQ_BYTES) > _APART
+    return np.asarray(own[is_own & (sameness_of(own) <= _SAMENESS_MAX) & ~is_plain(own)])
 
 
 def meant(candidates: Floats, views: Sequence[Patches]) -> Bits:
@@ -178,25 +170,26 @@ def distances(some: Bits, others: Bits) -> NDArray[np.int64]:
     return apart(some, others).astype(np.int64)
 
 
-def _found(own: Bits, seen: Bits) -> NDArray[np.float64]:
-    """How well each of our patches is found among those of an altered picture, 0 to 1."""
-    nearest = apart(own, seen).min(axis=1, initial=8 * PDQ_BYTES).astype(np.float64)
-    return np.asarray(np.clip((_LOST - nearest) / (_LOST - _SURE), 0.0, 1.0))
+def _found(own: Bits, views: Sequence[Patches]) -> NDArray[np.float64]:
+    """How well each of our patches is found in each altered picture, 0 to 1. Shape: (views, n)."""
+    nearest = np.stack([apart(own, v.bits).min(axis=1, initial=8 * PDQ_BYTES) for v in views])
+    return np.asarray(np.clip((_LOST - nearest.astype(np.float64)) / (_LOST - _SURE), 0.0, 1.0))
 
 
-def _chosen(own: Bits, rehearsed: Rehearsed, patches_max: int) -> NDArray[np.int64]:
-    """Shape: own (patches, 32)."""
-    found, weights = rehearsed
-    votes = np.zeros(len(found))
+def _chosen(
+    own: Bits, found: NDArray[np.float64], count: int, votes: NDArray[np.float64] | float = 0.0
+) -> Bits:
+    """So many at most, where each altered picture has `votes` of others already."""
+    votes = np.zeros(len(found)) + votes
     is_free = np.ones(len(own), dtype=bool)
     kept: list[int] = []
-    while len(kept) < patches_max and is_free.any():
-        worth = (weights / (1 + votes) ** 3) @ found
+    while len(kept) < count and is_free.any():
+        worth = (1 / (1 + votes) ** 3) @ found
         best = int(np.where(is_free, worth, -1).argmax())
         kept.append(best)
         votes += found[:, best]
         is_free &= apart(own[best : best + 1], own)[0] > _APART
-    return np.array(kept, dtype=np.int64)
+    return np.asarray(own[np.array(kept, dtype=np.int64)])
 
 
 def _cut(picture: Image.Image, part: Part) -> Image.Image:

@@ -2,7 +2,8 @@
 
 One patch that meets says little: the same logo, the same letter, the same window. Votes are
 different patches of the query on different patches of one listing, all of them mirrored or none,
-and the more of them there are the less alike each needs to be.
+and the more of them there are the less alike each needs to be. What many patches are listed of is
+met by chance more often: a few more votes are asked of all of them than of the first.
 Invariants: more or nearer candidates never weaken a verdict; no sum of floats.
 Source: docs/spec/fingerprint.md, section 14, and the figures behind it in BENCHMARKS.md.
 """
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 
 from accord.wire.limits import (
     FRAME_BITS_MAX,
+    LISTING_PATCHES,
     PATCH_BITS_MAX,
     PATCH_VOTES,
     PATCH_VOTES_MIN,
+    PATCH_VOTES_MORE,
     VARIANT_BITS_MAX,
 )
 
@@ -70,7 +73,8 @@ def verdict_of(upright: NDArray[np.int64], mirrored: NDArray[np.int64]) -> Verdi
 
     def holds(rules: tuple[Rule, ...]) -> bool:
         return any(
-            votes_of(distances, rule.bits_max) >= rule.votes
+            votes_of(distances[:, :LISTING_PATCHES], rule.bits_max) >= rule.votes
+            or votes_of(distances, rule.bits_max) >= rule.votes + PATCH_VOTES_MORE
             for rule in rules
             for distances in (upright, mirrored)
         )

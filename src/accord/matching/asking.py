@@ -19,11 +19,17 @@ import numpy as np
 from accord.fingerprint.types import NO_LOOK, PDQ_BYTES
 from accord.matching.decision import Query
 from accord.matching.index import Candidates, MatchIndex
-from accord.matching.meetings import Distances, Meetings, nearest, reached
+from accord.matching.meetings import Distances, Ints, Meetings, nearest, reached
 from accord.registry.columns import Rows
 from accord.registry.obligation import ActiveClause
 from accord.statements.rules import Algorithm, Demand, Metric, Near, Step
-from accord.wire.limits import FRAME_BITS_MAX, PDQ_QUALITY_MIN, VARIANT_BITS_MAX
+from accord.wire.limits import (
+    FRAME_BITS_MAX,
+    LISTING_PATCHES,
+    PATCH_VOTES_MORE,
+    PDQ_QUALITY_MIN,
+    VARIANT_BITS_MAX,
+)
 
 _MIRRORED: Final = 0  # The first of the variants of a frame that stand beside the upright one.
 
@@ -141,7 +147,14 @@ def _by_patches(index: MatchIndex, query: Query, clauses: Sequence[Asked]) -> It
 
 
 def _voted(meetings: Meetings, votes: int) -> tuple[Rows, Distances]:
-    return reached(meetings, votes, np.full(len(meetings.rows), votes, dtype=np.int64))
+    """So many of a row's first patches, or some more of all that it has."""
+    first = meetings.of_first(LISTING_PATCHES)
+    return nearest([_counted(first, votes), _counted(meetings, votes + PATCH_VOTES_MORE)])
+
+
+def _counted(meetings: Meetings, votes: int) -> tuple[Rows, Distances]:
+    needs = np.full(len(meetings.rows), votes, dtype=np.int64)
+    return reached(meetings, needs, needs)
 
 
 def _by_films(
@@ -158,8 +171,8 @@ def _by_films(
         counted = [
             reached(
                 meetings,
-                _share(count, asked_share),
-                index.share_of("frames", meetings.rows, listed_share),
+                _share(np.full(len(meetings.rows), count), asked_share),
+                _share(index.counts_of("frames", meetings.rows), listed_share),
             )
             for count, meetings in found
         ]
@@ -188,9 +201,9 @@ def _met(index: MatchIndex, hand: Sequence[tuple[bytes, ...]], reach: int) -> Me
     return replace(meetings, asked=owners[meetings.asked])
 
 
-def _share(count: int, percent: int) -> int:
-    """So many per cent of a count, rounded up, and one at least."""
-    return max(1, -(-count * percent // 100))
+def _share(counts: Ints, percent: int) -> Ints:
+    """So many per cent of each count, rounded up, and one at least."""
+    return np.maximum(1, -(-counts * percent // 100))
 
 
 def _distinct(frames: Sequence[tuple[bytes, ...]]) -> list[tuple[bytes, ...]]:

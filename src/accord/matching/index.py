@@ -202,17 +202,19 @@ class MatchIndex:
         parts = [(ring, ring.search(bits, threshold_bits)) for ring in (views.base, views.delta)]
         found = np.concatenate([matches for _, matches in parts])
         rows = np.concatenate([ring.rows[matches["place"]] for ring, matches in parts])
-        # A place in the delta lies behind all of the base: together they name a listed value.
-        behind = np.repeat([0, len(views.base)], [len(matches) for _, matches in parts])
+        listed = np.concatenate(
+            [  # Values of a row stand together, in their order, all in one of the two.
+                matches["place"] - ring.rows.searchsorted(ring.rows[matches["place"]])
+                for ring, matches in parts
+            ]
+        )
         keep = self.wanted[rows]
-        listed = found["place"].astype(np.int64) + behind
         asked = found["query"].astype(np.int64)
         return Meetings(rows[keep], asked[keep], listed[keep], found["distance"][keep])
 
-    def share_of(self, scheme: str, rows: Rows, percent: int) -> Ints:
-        """So many per cent of the views of each of `rows`, rounded up, and one at least."""
-        counts = self.snapshot.views[scheme].counts_of(rows)
-        return np.maximum(1, -(-counts * percent // 100))
+    def counts_of(self, scheme: str, rows: Rows) -> Ints:
+        """How many views each of `rows` has."""
+        return self.snapshot.views[scheme].counts_of(rows)
 
     def near_vector(self, vector: bytes, threshold: int, metric: Metric) -> Candidates:
         """Rows within `threshold` of a PhotoDNA, by L1 or L2. Raises: Malformed."""

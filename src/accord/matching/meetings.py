@@ -21,23 +21,28 @@ Distances = NDArray[np.uint32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Meetings:
-    """Aligned: the listing's row, which value of the query, which of the listed ones, and the
-    distance in bits. Of a pair that stands here several times the nearest counts."""
+    """Aligned: the listing's row, which value of the query, which of the row's in the order they
+    were listed in, both from 0, and the distance in bits. Of a pair that stands here several times
+    the nearest counts."""
 
     rows: Rows
     asked: Ints
     listed: Ints
     bits: Distances
 
+    def of_first(self, count: int) -> "Meetings":
+        """Those with the first values of each row."""
+        keep = self.listed < count
+        return Meetings(self.rows[keep], self.asked[keep], self.listed[keep], self.bits[keep])
 
-def reached(meetings: Meetings, asked_min: int, listed_min: Ints) -> tuple[Rows, Distances]:
+
+def reached(meetings: Meetings, asked_min: Ints, listed_min: Ints) -> tuple[Rows, Distances]:
     """The rows of which enough values meet, ascending, and at which distance.
 
-    `asked_min`: how many of the query's must; `listed_min`, one for each meeting, how many of its
-    row's. Both are 1 at least. Units: bits.
+    One for each meeting, the same for all of a row: `asked_min`, how many of the query's values
+    must; `listed_min`, how many of its row's. All are 1 at least. Units: bits.
     """
-    needs = np.full(len(meetings.rows), asked_min, dtype=np.int64)
-    rows, bits = _at_rank(meetings.rows, meetings.asked, meetings.bits, needs)
+    rows, bits = _at_rank(meetings.rows, meetings.asked, meetings.bits, asked_min)
     others, more = _at_rank(meetings.rows, meetings.listed, meetings.bits, listed_min)
     both, here, there = np.intersect1d(rows, others, assume_unique=True, return_indices=True)
     return both.astype(np.uint32), np.maximum(bits[here], more[there])

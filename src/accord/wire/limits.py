@@ -107,10 +107,11 @@ PDQ_QUALITY_DRIFT_MAX: Final = 5  # Between the qualities of the two; 1 is the m
 VARIANT_BITS_MAX: Final = 36  # Mirrored and turned, whatever a rule's distance for PDQ is;
 FRAME_BITS_MAX: Final = 36  # and a picture in a frame. Beyond, unrelated pictures meet too often.
 LISTING_PATCHES: Final = 24  # Of a listing, unless told otherwise: 3.2 KB with their index.
-LISTING_PATCHES_MAX: Final = 96  # Where a sixteenth of the picture is to be found too: 12.7 KB.
+LISTING_PATCHES_MAX: Final = 240  # With those for a sixteenth of the picture: 32 KB.
 PATCH_BITS_MAX: Final = 36  # So far may a patch be from one listed,
 PATCH_VOTES: Final = 2  # and so many must meet, unless a rule asks for more: for a person to see,
 PATCH_VOTES_MIN: Final = 3  # and for more than review.
+PATCH_VOTES_MORE: Final = 2  # So many more must, where any but a listing's first 24 are counted.
 PDQ_QUALITY_MIN: Final = 50  # Below it a fingerprint says too little to be listed or matched.
 
 # Matching

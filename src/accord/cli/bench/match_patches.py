@@ -74,6 +74,7 @@ def _voted(ring: Ring, hands: tuple[bytes, bytes], threshold: int) -> list[int]:
         rows = ring.rows[matches["place"]]
         asked, listed = matches["query"].astype(np.int64), matches["place"].astype(np.int64)
         meetings = Meetings(rows, asked, listed, matches["distance"])
-        found.append(reached(meetings, VOTES, np.full(len(rows), VOTES, dtype=np.int64)))
+        needs = np.full(len(rows), VOTES, dtype=np.int64)
+        found.append(reached(meetings, needs, needs))
     rows, _ = nearest(found)
     return [int(row) for row in rows]

@@ -29,6 +29,7 @@ from accord.cli.bench.robustness_alterations import NAMES, altered
 from accord.cli.bench.robustness_fit import (
     CORPUS,
     FALSE_BY,
+    FIRST_VOTES,
     KINDS,
     VOTES,
     Result,
@@ -48,7 +49,12 @@ from accord.fingerprint.votes import (
     Rule,
 )
 from accord.wire.errors import Malformed
-from accord.wire.limits import PATCH_VOTES_MIN, PDQ_QUALITY_MIN
+from accord.wire.limits import (
+    LISTING_PATCHES,
+    PATCH_VOTES_MIN,
+    PATCH_VOTES_MORE,
+    PDQ_QUALITY_MIN,
+)
 
 SIDE_MIN: Final = 640  # Longest side of an original; smaller ones are left out, and counted.
 SIDE_MAX: Final = 2048  # Larger ones are first made so small.
@@ -94,16 +100,26 @@ class Book(NamedTuple):
 
 class Nearest(NamedTuple):
     """Of one query, by listing. Shape: pdq, full, frame (n); votes (VOTES, n), the bits within
-    which there are so many."""
+    which there are so many; first (VOTES, n), among the first patches of each."""
 
     pdq: Ints
     full: Ints
     frame: Ints
     votes: Ints
+    first: Ints
 
     def holds(self, rules: Sequence[Rule]) -> NDArray[np.bool_]:
-        found = [self.votes[rule.votes - 1] <= rule.bits_max for rule in rules]
+        found = [
+            (self.first[rule.votes - 1] <= rule.bits_max)
+            | (self.votes[rule.votes + PATCH_VOTES_MORE - 1] <= rule.bits_max)
+            for rule in rules
+        ]
         return np.asarray(np.any(found, axis=0))
+
+    def by_kind(self) -> Iterator[tuple[str, Ints]]:
+        """As `KINDS`."""
+        every = (self.full, self.frame, *self.first[:FIRST_VOTES], *self.votes)
+        yield from zip(KINDS, every, strict=True)
 
 
 def run(scale: Scale, progress: Progress) -> Result:
@@ -149,7 +165,8 @@ def run(scale: Scale, progress: Progress) -> Result:
         "seed": scale.seed,
     }
     machine = describe_machine(scale.corpus)
-    return Result(machine, parameters, tally, near, _times(asked, scale.patches, progress))
+    times = _times(asked, scale.patches, progress)
+    return Result(machine, parameters, tally, near, times)
 
 
 def common_of(folder: Path, processes: int, progress: Progress) -> Bits:
@@ -211,7 +228,7 @@ def _screen(book: Book, names: tuple[str, ...], seed: int, work: tuple[int, Path
         tally.count(name, {step: bool(met[own]) for step, met in matches_of(near).items()})
         is_other = np.arange(len(book.full)) != own
         is_corpus = is_other & (np.arange(len(book.full)) < book.corpus)
-        for kind, bits in zip(KINDS, (near.full, near.frame, *near.votes), strict=True):
+        for kind, bits in near.by_kind():
             for name_of, counted in ((kind, is_other), (f"{kind}{CORPUS}", is_corpus)):
                 tally.samples[0][name_of] += np.bincount(bits[counted], minlength=FAR + 1)
         for rule, found in matches_of(near).items():
@@ -239,23 +256,33 @@ def nearest_of(asked: Asked, book: Book) -> Nearest:
     none = np.full(len(book.full), FAR, dtype=np.int64)
     full = apart(asked.full, book.full).astype(np.int64)
     frame = apart(asked.frames, book.full).astype(np.int64)
-    votes = np.minimum(_votes(asked.patches, book), _votes(asked.mirrored, book))
+    hands = [_votes(bits, book) for bits in (asked.patches, asked.mirrored)]
+    votes, first = (np.minimum(*pair) for pair in zip(*hands, strict=True))
     return Nearest(
         full[0] if len(full) else none,
         full.min(axis=0, initial=FAR),
         frame.min(axis=0, initial=FAR),
         votes,
+        first,
     )
 
 
-def _votes(asked: Bits, book: Book) -> Ints:
-    """Within how many bits each listing has 1, 2 … votes: as many patches met on either side."""
+def _votes(asked: Bits, book: Book) -> tuple[Ints, Ints]:
+    """Within how many bits each listing has 1, 2 … votes, as many patches met on either side; and
+    among its first patches alone."""
+    if not len(asked) or not len(book.patches):
+        nothing = np.full((VOTES, len(book.full)), FAR, dtype=np.int64)
+        return nothing, nothing
+    bits = apart(asked, book.patches)
+    place = np.arange(len(book.patches)) - np.repeat(book.first, book.counts)
+    first = np.where(place < LISTING_PATCHES, bits, np.uint16(FAR))
+    return _counted(bits, book), _counted(first, book)
+
+
+def _counted(bits: NDArray[np.uint16], book: Book) -> Ints:
     votes = np.full((VOTES, len(book.full)), FAR, dtype=np.int64)
     has = np.nonzero(book.counts)[0]
-    if not len(asked) or not len(has):
-        return votes
-    bits = apart(asked, book.patches)
-    least = min(VOTES, len(asked)) - 1
+    least = min(VOTES, len(bits)) - 1
     by_asked = np.minimum.reduceat(bits, book.first[has], axis=1)
     by_asked = np.sort(np.partition(by_asked, least, axis=0)[: least + 1], axis=0)
     by_listed = np.full((int(book.counts.max()), len(has)), FAR, dtype=np.int64)
@@ -277,7 +304,7 @@ def near_duplicates(patches: int, progress: Progress) -> tuple[Row, ...]:
         common = common_in([listed_of(like, EVERY).patches for like in alike])
         near = nearest_of(asked_of(other), _book_of([listed_of(one, patches, common)], 1))
         said = {FALSE_BY[step]: int(met[0]) for step, met in matches_of(near).items()}
-        bits = {"full_bits": int(near.full[0]), "votes_2_bits": int(near.votes[1, 0])}
+        bits = {"full_bits": int(near.full[0]), "votes_2_bits": int(near.first[1, 0])}
         rows.append({"pair": name, **said, **bits})
     return tuple(rows)
 

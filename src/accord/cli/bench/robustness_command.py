@@ -9,6 +9,7 @@ import typer
 
 from accord.cli.bench.progress import Progress
 from accord.cli.options import Json
+from accord.wire.limits import LISTING_PATCHES, LISTING_PATCHES_MAX
 
 HELP: Final = """Measure how often altered copies of pictures still meet their listings.
 
@@ -39,7 +40,9 @@ def robustness(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     pictures: Annotated[
         int, typer.Option(min=1, help="At most so many originals are altered.")
     ] = 1_000_000,
-    patches: Annotated[int, typer.Option(min=0, max=200, help="Patches of a listing.")] = 24,
+    patches: Annotated[
+        int, typer.Option(min=0, max=LISTING_PATCHES_MAX, help="Patches of a listing.")
+    ] = LISTING_PATCHES,
     seed: Annotated[int, typer.Option(min=0, help="Of what is random in alterations.")] = 1,
     processes: Annotated[int, typer.Option(min=1, max=64, help="At work at once.")] = 1,
     derive: Annotated[bool, typer.Option("--derive", help="Fit the false positives.")] = False,

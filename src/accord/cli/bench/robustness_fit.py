@@ -15,21 +15,30 @@ from numpy.typing import NDArray
 
 from accord.cli.bench.figures import Row, rounded, table
 from accord.fingerprint.votes import FRAME_BITS_MAX, FULL_BITS_MAX, MATCH_RULES, REVIEW_RULES
+from accord.wire.limits import PATCH_VOTES_MORE
 
 STEPS: Final = ("pdq", "full", "frame", "patches", "all", "automatic")
 FALSE_BY: Final = {step: f"by_{'any_step' if step == 'all' else step}" for step in STEPS}
-VOTES: Final = 4  # The most that a rule may ask for.
-KINDS: Final = ("full", "frame", *(f"votes_{votes}" for votes in range(1, VOTES + 1)))
+VOTES: Final = 6  # The most that are looked at, of all patches of a listing;
+FIRST_VOTES: Final = 4  # and of the first, which all that listings of 24 have are.
+KINDS: Final = (
+    "full",
+    "frame",
+    *(f"votes_{votes}" for votes in range(1, FIRST_VOTES + 1)),
+    *(f"votes_{votes}_of_all" for votes in range(1, VOTES + 1)),
+)
 # The same against the corpus' listings alone: anything is asked, its like are listed.
 CORPUS: Final = "_of_corpus"
 FITTED: Final = (*KINDS, *(f"{kind}{CORPUS}" for kind in KINDS))
 BOUND: Final = 1e-12  # Of picture pairs: 1e-6 a query against a million listings.
 _DRAWS: Final = 200  # Of pictures, to see how much the line depends on which there were.
-# What the product decides by, by kind.
+_RULES: Final = (*REVIEW_RULES, *MATCH_RULES)
+# What the product decides by, by kind. Units: bits.
 USED: Final = {
     "full": FULL_BITS_MAX,
     "frame": FRAME_BITS_MAX,
-    **{f"votes_{rule.votes}": rule.bits_max for rule in (*REVIEW_RULES, *MATCH_RULES)},
+    **{f"votes_{rule.votes}": rule.bits_max for rule in _RULES},
+    **{f"votes_{rule.votes + PATCH_VOTES_MORE}_of_all": rule.bits_max for rule in _RULES},
 }
 EXTRAPOLATED: Final = (
     "A line through the logarithms of the tail, over shares of 1e-3 and less that three pairs or"
