@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from accord.cli.demo.pictures import CAT, COFFEE, GRAVEL
+from accord.cli.demo.pictures import CAT, COFFEE, GRASS, GRAVEL
 from accord.client.home import open_home
 from house_kit import entry_of, keep, run, told, trial
 
@@ -125,7 +125,7 @@ def test_a_quarter_of_each_side_is_found_by_a_listing_of_many_patches(
     rules.write_text(RULES.replace("algorithm: patches,", "algorithm: patches, alone: true,"))
     run("rules", "set", rules, "--jurisdiction", "NL", "--home", one)
     parts: dict[str, Path] = {}
-    for photo in (COFFEE, GRAVEL, CAT):
+    for photo in (COFFEE, GRAVEL, GRASS, CAT):
         with Image.open(io.BytesIO(photo.read())) as opened:
             width, height = opened.size
             left, top = width * 3 // 8, height * 13 // 20
@@ -133,20 +133,35 @@ def test_a_quarter_of_each_side_is_found_by_a_listing_of_many_patches(
         parts[photo.name] = path = tmp_path / f"{photo.name}-quarter.jpg"
         part.save(path, "JPEG", quality=85)
 
-    for photo, patches in ((COFFEE, "240"), (GRAVEL, "24")):
+    for photo, patches in ((COFFEE, "240"), (GRAVEL, "24"), (GRASS, "24")):
         whole = tmp_path / f"{photo.name}.png"
         whole.write_bytes(photo.read())
         listed = told("publish", whole, "--class", "test/T1", "--patches", patches, "--home", one)
         entry = str(listed["entries"][0])  # type: ignore[index]
         run("approve", entry, "--home", one)
         run("endorse", entry, "--level", "one-person", "--home", two)
-    assert actions(home, parts) == {"coffee": "review", "gravel": "review", "cat": "allow"}
+    found = {"coffee": "review", "gravel": "review", "grass": "allow", "cat": "allow"}
+    assert actions(home, parts) == found
 
-    # What has the first ones alone gets those beyond; what has them is passed over.
-    wholes = [tmp_path / f"{photo.name}.png" for photo in (COFFEE, GRAVEL)]
+    # What has the first ones alone gets all of them; what has them is passed over.
+    wholes = [tmp_path / f"{photo.name}.png" for photo in (COFFEE, GRASS)]
     first = told("patches", *wholes, "--home", one)
     assert (first["added"], first["have"]) == (0, 2)
     more = told("patches", *wholes, "--patches", "240", "--home", one)
     assert (more["added"], more["have"]) == (1, 1)
     again = told("patches", *wholes, "--patches", "240", "--home", one)
     assert (again["added"], again["have"]) == (0, 2)
+    entry = str(more["entries"][0])  # type: ignore[index]
+    run("approve", entry, "--home", one)
+    run("endorse", entry, "--level", "one-person", "--home", two)
+    assert actions(home, parts) == found | {"grass": "review"}
+
+    # One that was a mistake can be made again.
+    run("withdraw", entry, "--reason", "wrong-class", "--home", one)
+    assert actions(home, parts) == found
+    more = told("patches", *wholes, "--patches", "240", "--home", one)
+    assert (more["added"], more["have"]) == (1, 1)
+    anew = str(more["entries"][0])  # type: ignore[index]
+    run("approve", anew, "--home", one)
+    run("endorse", anew, "--level", "one-person", "--home", two)
+    assert actions(home, parts) == found | {"grass": "review"}

@@ -1,12 +1,15 @@
-"""Patches for listings that have none yet, or the first few alone: which of an agency's own
+"""Patches for listings that have none yet, or fewer than are wanted now: which of an agency's own
 listings some files are.
 
 Not here: fingerprints (accord.fingerprint), sending (desk). What is added is a row of its own that
-others must vouch for anew: docs/spec/statements.md, section Batch.
+others must vouch for anew, and votes on it are counted by itself: so it has all the patches, not
+those alone that the listing lacks. Source: docs/spec/statements.md, section Batch.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from accord.registry.listings import Snapshot
 from accord.statements.batch import Listing
@@ -20,7 +23,7 @@ class Additions:
 
     by_groups: dict[tuple[GroupId, ...], list[Listing]]
     unlisted: int  # Files that are none of our listings in good standing,
-    have: int  # that have as many patches already,
+    have: int  # that have as many patches already, or the usual 24 are all that is wanted,
     bare: int  # and in which nothing stands out.
 
     @property
@@ -42,16 +45,15 @@ def additions(files: Sequence[Listing], snapshot: Snapshot, member: MemberId) ->
             unlisted += 1
             continue
         row = int(rows[0])
-        every = (row, *snapshot.adding_to(row))
-        known = {value.tobytes() for one in every for value in views.values_of(one)}
-        patches = tuple(patch for patch in file.patches if patch not in known)
-        if known and not len(known) <= LISTING_PATCHES < len(file.patches):
+        every = np.array([row, *snapshot.adding_to(row)])
+        most = int(views.counts_of(every[~snapshot.withdrawn.at(every)]).max())
+        if most and len(file.patches) <= max(most, LISTING_PATCHES):
             have += 1
-        elif not patches:
+        elif not file.patches:
             bare += 1
         else:
             code = snapshot.classes[snapshot.class_of[row]]
-            listing = Listing(code, patches=patches, of=snapshot.ref_of(row))
+            listing = Listing(code, patches=file.patches, of=snapshot.ref_of(row))
             groups = tuple(sorted(set(snapshot.groups_of(row)) - {AGENCIES}))
             by_groups.setdefault(groups, []).append(replace(listing, media=file.media))
     return Additions(by_groups, unlisted, have, bare)

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from accord.agency.adding import Additions
 
 _ABOUT = """Add patches to listings of ours that have none, from the files they were made of;
-and with --patches above 24 those beyond, to listings that have 24.
+and with --patches above 24 so many, to listings that have fewer.
 
 Each file is found again by its SHA-256. What is added is released to the groups of its listing. It
 is a batch of its own: it counts once a second person approved it and others endorsed it too, where
-rules ask so. Run again, it passes over what has patches.
+rules ask so. Run again, it passes over what has them.
 
 Examples:
 
@@ -68,7 +68,8 @@ def patches(  # noqa: PLR0913, PLR0917  (each is an option of the command)
             with bar_of() as bar:
                 task = bar.add_task("Publishing", total=found.count)
                 for groups, listings in sorted(found.by_groups.items()):
-                    done = desk.publish(listings, [GroupId(name) for name in groups])
+                    # Again: what was added before and is not there any more was withdrawn.
+                    done = desk.publish(listings, [GroupId(name) for name in groups], again=True)
                     entries += done.entries
                     bar.advance(task, len(listings))
     said: dict[str, object] = {

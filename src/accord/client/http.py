@@ -46,12 +46,9 @@ ATTEMPTS: Final = 5
 BACKOFF_S: Final = 0.1  # Doubles: 0.1, 0.2, 0.4, 0.8 s.
 NOT_YET: Final = frozenset(  # The next block may bring what these miss.
     {
-        "reject.unknown_key",
         "reject.unknown_entry",
         "reject.not_approved",
         "reject.unknown_proposal",
-        "reject.unknown_epoch",
-        "reject.attestation_ahead",
     }
 )
 

@@ -153,9 +153,10 @@ class Near:
     match is sent to review, since unrelated template-like pictures can collide, unless one of
     `confirmed_by` agrees on the same listing: a digest that is equal, or a perceptual algorithm of
     the same clause within its own threshold.
-    `votes` are asked of patches: so many of the query's meet as many of the listing's within the
-    threshold. `query_percent` and `listed_percent` are asked of films: so much of the frames of
-    either meets a frame of the other, and one at least. Of other algorithms all three are 0.
+    `votes` are asked of patches: so many of the query's meet as many of the listing's first 24
+    within the threshold, or two more as many of all. `query_percent` and `listed_percent` are asked
+    of films: so much of the frames of either meets a frame of the other, and one at least. Of other
+    algorithms all three are 0.
     """
 
     algorithm: Algorithm

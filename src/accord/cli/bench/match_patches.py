@@ -67,7 +67,7 @@ def _query(patches: Bytes, listing: int, random: np.random.Generator) -> tuple[b
 
 
 def _voted(ring: Ring, hands: tuple[bytes, bytes], threshold: int) -> list[int]:
-    """As `matching.asking` does it."""
+    """As `matching.asking` does it for listings of 24, which count once."""
     found = []
     for bits in hands:
         matches = ring.search(bits, threshold)

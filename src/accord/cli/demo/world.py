@@ -159,11 +159,13 @@ class World:
         """
         if member not in self._books:
             self._books[member] = AgencyBook(self.homes[member], allow_trial=True)
-        mine = self._books[member]
+        mine, said = self._books[member], self._said
+        mine.sync()
 
         def is_even() -> bool:
-            mine.sync()
-            return mine.replica.size >= self._said
+            if mine.replica.size < said:
+                mine.sync()
+            return mine.replica.size >= said
 
         wait_for(f"{member}'s validator", is_even)
         self._note(mine.replica.size)
