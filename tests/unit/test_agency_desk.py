@@ -2,8 +2,8 @@
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from accord.fingerprint import (
 )
 from accord.fingerprint.types import Look
 from accord.ledger.membership import agency
-from accord.ledger.state import PROPOSALS, PUBLICATIONS, RULES, index_key
+from accord.ledger.state import PROPOSALS, PUBLICATIONS, RULES, R, Reader, Table, index_key
 from accord.statements.batch import Listing, Media, listings_of
 from accord.statements.bodies import (
     Accredit,
@@ -42,7 +42,7 @@ from accord.wire.errors import Malformed, Rejected, Unavailable
 from accord.wire.ids import AGENCIES, GroupId, JurisdictionId, MemberId, TimeMs
 from accord.wire.limits import PDQ_QUALITY_MIN, STATEMENT_LIFE_MS, SUBMIT_AHEAD
 from consortium_kit import CHAIN, CLASS, GROUPS, Consortium, listings
-from desk_kit import Agencies
+from desk_kit import Agencies, Book
 
 PLATFORMS = GROUPS[1]
 BITS = bytes(range(32))
@@ -290,6 +290,30 @@ def test_what_was_withdrawn_is_listed_again_only_when_told(house: Agencies) -> N
     (second,) = desk_.publish(listings(3), [], again=True).entries
     assert second != first
     assert desk_.publish(listings(3), []).entries == (second,)
+
+
+@dataclass
+class Behind:
+    """A view of the ledger that has no publication yet."""
+
+    state: Reader
+
+    def get(self, table: Table[R], key: bytes) -> R | None:
+        return None if table is PUBLICATIONS else self.state.get(table, key)
+
+    def rows(self, table: Table[R]) -> Iterator[tuple[bytes, R]]:
+        return self.state.rows(table)
+
+
+def test_again_publishes_nothing_twice_where_the_view_lags(
+    house: Agencies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = desk(house).publish(listings(3), []).entries
+    behind = Behind(house.consortium.ledger.state)
+    with monkeypatch.context() as patched:
+        patched.setattr(Book, "state", behind)
+        assert desk(house).publish(listings(3), [], again=True).entries == (first,)
+    assert desk(house).publish(listings(3), [], again=True).entries != (first,)
 
 
 def test_again_goes_on_with_what_a_crash_left(house: Agencies) -> None:

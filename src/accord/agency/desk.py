@@ -224,7 +224,7 @@ class Desk:
         parts = range(len(batches))
         if again:
             with job.held():
-                if all(job.entry(part) is not None for part in parts):
+                if all(self._sees(job.entry(part)) for part in parts):
                     job.put_aside()
         with job.held():
             waiting = [part for part in parts if job.entry(part) is None]
@@ -242,6 +242,12 @@ class Desk:
                     progress(done, len(listings))
             entries = [entry for part in parts if (entry := job.entry(part)) is not None]
         return Published(tuple(entries), len(listings), resumed, len(waiting))
+
+    def _sees(self, entry: int | None) -> bool:
+        """Whether this view has what was published: where it lags, `again` is not meant yet."""
+        if entry is None:
+            return False
+        return self._book.state.get(PUBLICATIONS, index_key(entry)) is not None
 
     def _send(self, job: Job, parts: Sequence[int], seal: Callable[[int], bytes]) -> Iterator[int]:
         """The parts of a job, one by one, as they are in the log."""
